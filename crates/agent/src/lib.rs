@@ -1,0 +1,1 @@
+//! The node driver: session, pods, probes, volumes, logs.

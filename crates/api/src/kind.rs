@@ -1,0 +1,192 @@
+//! What a kind is: its names, its columns, and how its objects are defaulted and checked.
+//!
+//! [`Kind`] is what the verb layer sees; it works on JSON values, so that kinds defined at
+//! run time fit in beside the built-in ones.
+
+use crate::validation::FieldError;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Whether a kind's objects live in namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// One set of names for the whole cluster.
+    Cluster,
+    /// One set of names in each namespace.
+    Namespaced,
+}
+
+/// What can be asked of a collection or object, as discovery lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each variant is Kubernetes' own word")]
+pub enum Verb {
+    Create,
+    Delete,
+    DeleteCollection,
+    Get,
+    List,
+    Patch,
+    Update,
+    Watch,
+}
+
+impl Verb {
+    /// The word in discovery documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Patch => "patch",
+            Self::Update => "update",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+/// A column of the Table that `kubectl get` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// The heading.
+    pub name: &'static str,
+    /// `string`, `integer`, `boolean` or `date`.
+    pub kind: &'static str,
+    /// `name` for the column that names the object, else empty.
+    pub format: &'static str,
+    /// What it shows.
+    pub description: &'static str,
+    /// 0 is always shown, 1 only with `-o wide`.
+    pub priority: i32,
+}
+
+/// A subresource and what discovery says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subresource {
+    /// Such as `status`.
+    pub name: &'static str,
+    /// The kind of its bodies, such as `Scale`.
+    pub kind: &'static str,
+    /// Group of that kind if it is another than the parent's.
+    pub group: Option<&'static str>,
+    /// Version of that kind if it is another than the parent's.
+    pub version: Option<&'static str>,
+    /// What can be asked of it.
+    pub verbs: &'static [Verb],
+}
+
+/// The names and shape of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Empty for the core group.
+    pub group: &'static str,
+    /// Such as `v1`.
+    pub version: &'static str,
+    /// Such as `Deployment`.
+    pub kind: &'static str,
+    /// Such as `deployments`: the name in URLs.
+    pub plural: &'static str,
+    /// Such as `deployment`.
+    pub singular: &'static str,
+    /// Such as `deploy`.
+    pub short_names: &'static [&'static str],
+    /// Such as `all`.
+    pub categories: &'static [&'static str],
+    /// Namespaced or not.
+    pub scope: Scope,
+    /// What can be asked of the main resource.
+    pub verbs: &'static [Verb],
+    /// Its subresources.
+    pub subresources: &'static [Subresource],
+    /// Its Table columns.
+    pub columns: &'static [Column],
+}
+
+impl Descriptor {
+    /// `v1` or `apps/v1`: the value of `apiVersion`.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// `configmaps` or `deployments.apps`: the name objects of this kind are stored under.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.to_owned()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+}
+
+/// Which part of an object a write may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The object itself: a sent status is ignored where the kind has a status subresource.
+    Main,
+    /// The `status` subresource: all but status (and parts of metadata) is ignored.
+    Status,
+}
+
+/// An object that passed defaulting and validation, and what its author should be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admitted {
+    /// The whole object, defaulted.
+    pub object: Value,
+    /// Texts for `Warning` headers: deprecated fields, and fields not honoured.
+    pub warnings: Vec<String>,
+}
+
+/// Why a body was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400: the body does not have the shape of the kind (a string where a number belongs).
+    Malformed(String),
+    /// 422: the shape is right and the content is not; every error found.
+    Invalid(Vec<FieldError>),
+}
+
+/// One kind of object: the strategy the verb layer follows for it.
+///
+/// Callers set `metadata.uid`, `creationTimestamp` and a generated `name` before
+/// [`Kind::create`]; the kind owns `generation`, defaults, and what a write may touch.
+pub trait Kind: Send + Sync + 'static {
+    /// Names and shape.
+    fn descriptor(&self) -> &Descriptor;
+
+    /// Paths of fields in `body` that the kind does not have, such as `spec.replcas`, in the order
+    /// Kubernetes reports them.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] when the body does not have the kind's shape at all.
+    fn unknown_fields(&self, body: &Value) -> Result<Vec<String>, Refusal>;
+
+    /// Defaults and validates a new object. Sets `generation` and clears what a client may not set.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    fn create(&self, body: Value) -> Result<Admitted, Refusal>;
+
+    /// Defaults and validates a change of `current` to `body`, limited to `part`. Bumps `generation` when the
+    /// spec changed. Identity (uid, creationTimestamp, ...) is carried over from `current`.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    fn update(&self, body: Value, current: &Value, part: Part) -> Result<Admitted, Refusal>;
+
+    /// The values field selectors can ask for, beside `metadata.name` and `metadata.namespace`.
+    fn fields(&self, object: &Value) -> Vec<(&'static str, String)>;
+
+    /// The names [`Kind::fields`] can give: a selector with another is refused.
+    fn field_names(&self) -> &'static [&'static str];
+
+    /// The Table cells of one object, in the order of the descriptor's columns.
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value>;
+}

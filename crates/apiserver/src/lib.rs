@@ -1,0 +1,1 @@
+//! REST and gRPC fronts over one verb layer.

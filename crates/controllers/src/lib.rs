@@ -1,0 +1,1 @@
+//! Every control decision as a pure plan.

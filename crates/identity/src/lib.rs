@@ -1,0 +1,1 @@
+//! CA, certificates, join tokens, TLS configurations, peer identity.

@@ -1,0 +1,1 @@
+//! Pod addresses, routes and service rules.

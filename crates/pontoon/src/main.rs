@@ -1,0 +1,3 @@
+//! The binary: main, configuration, wiring, dev mode.
+
+fn main() {}

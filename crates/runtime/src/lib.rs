@@ -1,0 +1,1 @@
+//! The runtime contract, its fake and its conformance suite.
