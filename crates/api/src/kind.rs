@@ -31,6 +31,21 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Everything, in the order of discovery.
+    pub const ALL: &[Self] = &[
+        Self::Create,
+        Self::Delete,
+        Self::DeleteCollection,
+        Self::Get,
+        Self::List,
+        Self::Patch,
+        Self::Update,
+        Self::Watch,
+    ];
+
+    /// What can be asked of a subresource that is a part of its object.
+    pub const STATUS: &[Self] = &[Self::Get, Self::Patch, Self::Update];
+
     /// The word in discovery documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -62,6 +77,50 @@ pub struct Column {
     pub priority: i32,
 }
 
+impl Column {
+    /// The column that names the object: first in nearly every table.
+    pub const NAME: Self = Self {
+        name: "Name",
+        kind: "string",
+        format: "name",
+        description: "Name must be unique within a namespace.",
+        priority: 0,
+    };
+
+    /// How long ago the object was created.
+    pub const AGE: Self = Self::text("Age", "Time since the object was created.");
+
+    /// A column of text.
+    #[must_use]
+    pub const fn text(name: &'static str, description: &'static str) -> Self {
+        Self {
+            name,
+            kind: "string",
+            format: "",
+            description,
+            priority: 0,
+        }
+    }
+
+    /// A column of numbers.
+    #[must_use]
+    pub const fn integer(name: &'static str, description: &'static str) -> Self {
+        Self {
+            kind: "integer",
+            ..Self::text(name, description)
+        }
+    }
+
+    /// The same column, shown only with `-o wide`.
+    #[must_use]
+    pub const fn wide(self) -> Self {
+        Self {
+            priority: 1,
+            ..self
+        }
+    }
+}
+
 /// A subresource and what discovery says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subresource {
@@ -75,6 +134,47 @@ pub struct Subresource {
     pub version: Option<&'static str>,
     /// What can be asked of it.
     pub verbs: &'static [Verb],
+}
+
+impl Subresource {
+    /// A subresource with bodies of the group and version of its parent.
+    #[must_use]
+    pub const fn new(name: &'static str, kind: &'static str, verbs: &'static [Verb]) -> Self {
+        Self {
+            name,
+            kind,
+            group: None,
+            version: None,
+            verbs,
+        }
+    }
+
+    /// A subresource with bodies of another group and version.
+    #[must_use]
+    pub const fn of(
+        name: &'static str,
+        kind: &'static str,
+        group: &'static str,
+        version: &'static str,
+        verbs: &'static [Verb],
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            group: Some(group),
+            version: Some(version),
+            verbs,
+        }
+    }
+
+    /// `status`, with bodies of the parent's kind.
+    #[must_use]
+    pub const fn status(kind: &'static str) -> Self {
+        Self::new("status", kind, Verb::STATUS)
+    }
+
+    /// `scale`, with bodies of `autoscaling/v1`.
+    pub const SCALE: Self = Self::of("scale", "Scale", "autoscaling", "v1", Verb::STATUS);
 }
 
 /// The names and shape of a kind.

@@ -1,11 +1,49 @@
 //! The one list of kinds. Adding a kind is one file under `kinds/` and one line here.
 
 use crate::kind::Kind;
+use typed::Typed;
+
+mod config_map;
+mod deployment;
+pub mod duration;
+mod endpoint_slice;
+mod endpoints;
+mod event;
+mod lease;
+mod metadata;
+mod namespace;
+mod node;
+mod pod;
+mod prune;
+mod reader;
+mod replica_set;
+mod runtime_class;
+mod secret;
+mod service;
+mod service_account;
+mod typed;
+
+static ALL: [&dyn Kind; 14] = [
+    &Typed::<config_map::ConfigMaps>::new(),
+    &Typed::<endpoints::EndpointsKind>::new(),
+    &Typed::<event::Events>::new(),
+    &Typed::<namespace::Namespaces>::new(),
+    &Typed::<node::Nodes>::new(),
+    &Typed::<pod::Pods>::new(),
+    &Typed::<secret::Secrets>::new(),
+    &Typed::<service_account::ServiceAccounts>::new(),
+    &Typed::<service::Services>::new(),
+    &Typed::<deployment::Deployments>::new(),
+    &Typed::<replica_set::ReplicaSets>::new(),
+    &Typed::<lease::Leases>::new(),
+    &Typed::<runtime_class::RuntimeClasses>::new(),
+    &Typed::<endpoint_slice::EndpointSlices>::new(),
+];
 
 /// Every built-in kind, in discovery order.
 #[must_use]
 pub fn all() -> &'static [&'static dyn Kind] {
-    &[]
+    &ALL
 }
 
 /// By group, version and plural, as URLs name it.

@@ -12,6 +12,7 @@ pub mod kind;
 pub mod kinds;
 pub mod limits;
 pub mod name;
+pub mod quantity;
 pub mod revision;
 pub mod status;
 pub mod validation;

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// The number of an applied transaction; the `resourceVersion` of every object it wrote.
 /// Zero stands for "before anything was written".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Revision(pub u64);
 
 impl Revision {
@@ -30,7 +32,9 @@ impl std::str::FromStr for Revision {
 }
 
 /// A Raft term: which leadership a controller planned under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Term(pub u64);
 
 impl std::fmt::Display for Term {
