@@ -17,6 +17,7 @@ pub mod contract;
 pub mod error;
 pub mod fake;
 pub mod limits;
+pub mod log;
 
 pub use contract::Runtime;
 pub use contract::capabilities::{Capabilities, Capability, Support};

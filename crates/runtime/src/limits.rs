@@ -10,3 +10,19 @@ pub const EXEC_QUEUE_CHUNKS: usize = 16;
 
 /// Size of the largest chunk of exec output, in bytes.
 pub const EXEC_CHUNK_BYTES: usize = 32 * 1024;
+
+/// Size at which a log file is put aside, in bytes: kubelet's containerLogMaxSize.
+pub const LOG_FILE_BYTES: u64 = 10 * 1024 * 1024;
+
+/// Log files kept per container attempt, the current one included: kubelet's containerLogMaxFiles.
+pub const LOG_FILES: usize = 5;
+
+/// Longest piece of a line in one log entry, in bytes: containerd's max_container_log_line_size.
+pub const LOG_LINE_BYTES: usize = 16 * 1024;
+
+/// Calls the fake remembers for a test to look at; older ones are forgotten, so that a hollow node that runs for days
+/// stays small.
+pub const FAKE_CALLS: usize = 4096;
+
+/// How long the conformance suite waits for anything, in seconds. Far above what any step takes; reaching it fails.
+pub const CONFORMANCE_WAIT_SECONDS: u64 = 30;
