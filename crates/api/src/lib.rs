@@ -8,6 +8,9 @@
 //! - every kind is listed once, in [`kinds`], and everything else learns of it from there;
 //! - defaulting is idempotent, and validation reports all errors at once.
 
+pub mod selector;
+pub mod patch;
+pub mod decode;
 pub mod kind;
 pub mod kinds;
 pub mod limits;
