@@ -1,0 +1,184 @@
+//! Counts of pods per topology domain, kept up while one batch is placed.
+
+use crate::cluster::{Cluster, ShapeEntry, Shapes, Topologies};
+use crate::selector::Selector;
+use crate::shape::{PodTerm, Shape};
+use crate::slots::{Slot, Tally, TextMap};
+use std::sync::Arc;
+
+/// What nodes are grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Domains {
+    /// Each node is its own domain.
+    Hosts,
+    /// A topology key, by its place in [`Topologies`].
+    Key(usize),
+}
+
+impl Domains {
+    #[inline]
+    pub fn of(self, slot: Slot, topologies: &Topologies) -> Option<usize> {
+        match self {
+            Self::Hosts => Some(slot),
+            Self::Key(at) => topologies.get(at).domain(slot),
+        }
+    }
+}
+
+/// Which pods are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// Those of one controller.
+    Owner(String),
+    /// Those of one namespace that a selector matches.
+    Selected(String, Option<Selector>),
+    /// Those that match all terms, those being deleted included: they still are where they are.
+    Terms(Vec<PodTerm>),
+}
+
+impl Group {
+    pub fn matches(&self, shape: &Shape) -> bool {
+        match self {
+            Self::Owner(owner) => shape.owner.as_ref() == Some(owner),
+            Self::Selected(namespace, selector) => {
+                shape.namespace == *namespace
+                    && selector
+                        .as_ref()
+                        .is_some_and(|selector| selector.matches(&shape.labels))
+            }
+            Self::Terms(terms) => terms.iter().all(|term| term.matches(shape)),
+        }
+    }
+
+    fn visit(&self, shapes: &Shapes, visit: &mut dyn FnMut(&ShapeEntry)) {
+        match self {
+            Self::Owner(owner) => shapes.owned_by(owner).for_each(visit),
+            Self::Selected(namespace, _) => shapes.in_namespace(namespace).for_each(visit),
+            Self::Terms(terms) => match terms.first() {
+                Some(term) if !term.every_namespace => {
+                    term.namespaces
+                        .iter()
+                        .for_each(|namespace| shapes.in_namespace(namespace).for_each(&mut *visit));
+                }
+                _ => shapes.all().for_each(visit),
+            },
+        }
+    }
+}
+
+impl PodTerm {
+    /// Whether a pod of this shape is one that the term speaks of.
+    pub fn matches(&self, shape: &Shape) -> bool {
+        (self.every_namespace || self.namespaces.binary_search(&shape.namespace).is_ok())
+            && self
+                .selector
+                .as_ref()
+                .is_some_and(|selector| selector.matches(&shape.labels))
+    }
+}
+
+#[derive(Debug)]
+struct Counter {
+    group: Group,
+    domains: Domains,
+    /// Nodes whose pods count; all where `None`.
+    among: Option<Arc<Vec<bool>>>,
+    counts: Tally,
+    version: u64,
+}
+
+/// All counters of one batch.
+#[derive(Debug, Default)]
+pub struct Counters {
+    counters: Vec<Counter>,
+    known: TextMap<(Group, Domains), usize>,
+}
+
+impl Counters {
+    /// The counter of a group over domains, made at need. Costs the shapes that the group could match, and
+    /// their pods' nodes.
+    pub fn index(&mut self, group: Group, domains: Domains, cluster: &Cluster) -> usize {
+        let key = (group, domains);
+        if let Some(at) = self.known.get(&key) {
+            return *at;
+        }
+        let at = self.add(key.0.clone(), domains, None, cluster);
+        self.known.insert(key, at);
+        at
+    }
+
+    /// A counter that overlooks pods on nodes that are not `among` those given.
+    pub fn add(
+        &mut self,
+        group: Group,
+        domains: Domains,
+        among: Option<Arc<Vec<bool>>>,
+        cluster: &Cluster,
+    ) -> usize {
+        let mut counts = Tally::default();
+        let ending = matches!(group, Group::Terms(_));
+        group.visit(&cluster.shapes, &mut |entry| {
+            if !group.matches(&entry.shape) {
+                return;
+            }
+            for (slot, count) in entry.on.iter() {
+                let count = if ending {
+                    count
+                } else {
+                    count - entry.ending.get(slot)
+                };
+                let taken =
+                    cluster.nodes[slot].live && among.as_ref().is_none_or(|among| among[slot]);
+                if let Some(domain) = domains
+                    .of(slot, &cluster.topologies)
+                    .filter(|_| taken && count > 0)
+                {
+                    counts.add(domain, count);
+                }
+            }
+        });
+        self.counters.push(Counter {
+            group,
+            domains,
+            among,
+            counts,
+            version: 0,
+        });
+        self.counters.len() - 1
+    }
+
+    /// The counters that count pods of this shape.
+    pub fn matching(&self, shape: &Shape) -> Vec<usize> {
+        let counters = self.counters.iter().enumerate();
+        counters
+            .filter(|(_, counter)| counter.group.matches(shape))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// A pod was placed.
+    pub fn placed(&mut self, at: usize, slot: Slot, topologies: &Topologies) {
+        let counter = &mut self.counters[at];
+        if counter.among.as_ref().is_some_and(|among| !among[slot]) {
+            return;
+        }
+        if let Some(domain) = counter.domains.of(slot, topologies) {
+            counter.counts.add(domain, 1);
+            counter.version += 1;
+        }
+    }
+
+    #[inline]
+    pub fn count(&self, at: usize, domain: usize) -> u32 {
+        self.counters[at].counts.get(domain)
+    }
+
+    pub fn is_empty(&self, at: usize) -> bool {
+        self.counters[at].counts.is_empty()
+    }
+
+    /// Changes when a count changes.
+    pub fn version(&self, at: usize) -> u64 {
+        self.counters[at].version
+    }
+}
