@@ -11,6 +11,7 @@
 pub mod selector;
 pub mod patch;
 pub mod decode;
+pub mod deletion;
 pub mod kind;
 pub mod kinds;
 pub mod limits;
