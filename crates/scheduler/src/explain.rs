@@ -24,6 +24,10 @@ impl Explanation {
         }
     }
 
+    pub(crate) fn wait_for(&mut self, events: Wake) {
+        self.wake |= events;
+    }
+
     pub(crate) fn count(&mut self, refusal: Refusal) {
         self.nodes += 1;
         *self.by_rule.entry(refusal.rule.name()).or_insert(0) += 1;

@@ -14,8 +14,9 @@ use crate::filter::{self, Refusal, ports, resources};
 use crate::limits::{MAX_SAMPLED_NODES, MIN_SAMPLED_NODES};
 use crate::pending::PendingPod;
 use crate::score::Scores;
-use crate::shape::Shaped;
+use crate::shape::{Handler, Shaped};
 use crate::slots::{Slot, TextMap};
+use crate::wake::Wake;
 use class::Class;
 use counters::Counters;
 use pontoon_api::{NodeName, PodUid};
@@ -239,6 +240,10 @@ impl<'a> Round<'a> {
     fn explain(&self, class: usize) -> Explanation {
         let class = &self.classes[class];
         let mut explanation = Explanation::new();
+        if class.shape.constraint.handler != Handler::Default {
+            // The class's own selector and tolerations are part of every rule's verdict.
+            explanation.wait_for(Wake::RUNTIME_CLASS);
+        }
         for slot in 0..self.cluster.nodes.len() {
             if self.cluster.nodes[slot].live {
                 let refusal = refusal(self.cluster, class, &self.counters, slot);
