@@ -19,3 +19,5 @@ pub mod dataplane;
 pub mod fake;
 pub mod ledger;
 pub mod limits;
+pub mod linux;
+pub mod metrics;

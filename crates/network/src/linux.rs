@@ -1,0 +1,591 @@
+//! The data plane of a Linux node that may change its network namespace: as root, or as root of a user namespace.
+//!
+//! - A pod has a network namespace of its own, named by a bind mount under the state directory, and a veth pair to the node. It is
+//!   routed, not bridged: the pod has its address with 32 bits and a default route by way of 169.254.1.1, whose
+//!   hardware address is a permanent neighbour. No ARP, no bridge tables, nothing that goes stale.
+//! - A service address is an element of one verdict map, keyed by address, protocol and port. The whole service network is *local*
+//!   to the node (a route of type local, as for AnyIP), so the node can connect without a default route, the DNS server can be
+//!   bound to its service address, and what no rule translates arrives at the input hook, where it is refused at once.
+//! - Names carry the instance. Two clusters on one machine need distinct pod and service networks.
+//!
+//! The process must stay in one network and one mount namespace: the socket, the programs it runs and the files it mounts all
+//! belong to those of the thread that called [`LinuxDataplane::start`].
+
+mod names;
+mod netlink;
+mod plumbing;
+mod programs;
+mod rules;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pontoon_api::name::PodUid;
+
+use self::names::{Names, TABLE_PREFIX};
+use self::netlink::Netlink;
+use self::plumbing::{LOOPBACK, Plan, failed, refused, write_sysctl};
+use self::programs::{Conntrack, Nft};
+use self::rules::{Book, Change, Flow, Fragment, Layout, Owner, Present};
+use crate::cidr::Cidr;
+use crate::dataplane::{
+    Attached, Dataplane, DataplaneError, Description, PodAttachment, ServiceDelta, ServiceKey,
+    ServiceRule, check_limits, within,
+};
+use crate::ledger::{Lease, Ledger};
+use crate::limits::{PORTS_PER_OBJECT_COUNT, SERVICES_COUNT};
+use crate::metrics;
+
+/// What a node's data plane is made from.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What tells this cluster from others on the machine: 1 to 32 of `a-z`, `0-9` and `_`.
+    pub instance: String,
+    /// Where the ledger and the pods' namespaces are kept. Made if it is not there.
+    pub state_dir: PathBuf,
+    /// This node's pod addresses. The first is the node's own.
+    pub pods: Cidr,
+    /// All nodes' pod addresses: traffic to them is never masqueraded.
+    pub cluster: Cidr,
+    /// Service addresses.
+    pub services: Cidr,
+    /// The DNS server's address, one of the service network.
+    pub dns_address: Ipv4Addr,
+    /// The node's own address; `None` takes the first of `pods`.
+    pub node_address: Option<Ipv4Addr>,
+    /// The largest packet of a pod's link, in bytes.
+    pub mtu: u32,
+    /// What the surroundings lack (no way out, say), a sentence each: passed on by `describe`.
+    pub lacks: Vec<String>,
+}
+
+/// A [`Dataplane`] of veth pairs and nftables.
+#[derive(Debug)]
+pub struct LinuxDataplane {
+    config: Config,
+    names: Names,
+    layout: Layout,
+    node: Arc<Mutex<Netlink>>,
+    ledger: Mutex<Ledger>,
+    /// Held while a pod is plumbed: the kernel's own lock would make two wait for each other anyway.
+    plumbing: tokio::sync::Mutex<()>,
+    rules: tokio::sync::Mutex<Rules>,
+    nft: Nft,
+    conntrack: Conntrack,
+}
+
+/// The rules in force.
+#[derive(Debug)]
+struct Rules {
+    book: Book,
+    /// Whether the kernel's table is what the book says. It is not when an earlier process left one behind, until the first
+    /// change: until then that table goes on serving.
+    known: bool,
+}
+
+/// How a file in the state directory remembers that forwarding was off before us.
+const FORWARDING_MARK: &str = "forwarding-was-off";
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+
+impl LinuxDataplane {
+    /// Takes hold of the namespace it is called in: finds what an earlier process left, sweeps what the ledger does not know, and
+    /// prepares addresses, routes and the rules' table. A table that is there already goes on serving until the first change.
+    ///
+    /// # Errors
+    /// [`DataplaneError::NotPermitted`] without the right to change the network, [`DataplaneError::ProgramMissing`] without `nft`,
+    /// [`DataplaneError::Config`] for a configuration that cannot work, otherwise what the kernel said.
+    pub async fn start(config: Config) -> Result<Self, DataplaneError> {
+        let names = Names::new(&config.instance, &config.state_dir)?;
+        check(&config)?;
+        let nft = Nft::find()?;
+        let conntrack = Conntrack::find();
+        if !conntrack.is_present() {
+            tracing::warn!(
+                "the program conntrack is missing: UDP clients of an endpoint that goes wait for a timeout"
+            );
+        }
+        std::fs::create_dir_all(names.netns_dir())
+            .map_err(|error| failed("make the state directory", error))?;
+        let ledger = Ledger::open(config.state_dir.join("addresses.json"), config.pods)?;
+        let node = Arc::new(Mutex::new(
+            Netlink::open().map_err(|error| failed("open the routing socket", error))?,
+        ));
+        let layout = Layout {
+            table: names.table(),
+            pods: config.pods,
+            cluster: config.cluster,
+            services: config.services,
+            dns_address: config.dns_address,
+        };
+        let rules = tokio::sync::Mutex::new(Rules {
+            book: Book::default(),
+            known: false,
+        });
+        let plane = Self {
+            config,
+            names,
+            layout,
+            node,
+            ledger: Mutex::new(ledger),
+            plumbing: tokio::sync::Mutex::new(()),
+            rules,
+            nft,
+            conntrack,
+        };
+        plane.prepare_node()?;
+        plane.sweep()?;
+        plane.prepare_rules().await?;
+        metrics::pods_count(plane.ledger.lock().iter().count());
+        Ok(plane)
+    }
+
+    fn node_end(&self) -> Ipv4Addr {
+        self.config.pods.nth(1).unwrap_or(self.config.pods.base())
+    }
+
+    /// Addresses, the service network's route, and forwarding. These are a handful of system calls, each some microseconds.
+    fn prepare_node(&self) -> Result<(), DataplaneError> {
+        let mut node = self.node.lock();
+        let links = node
+            .links()
+            .map_err(|error| failed("list interfaces", error))?;
+        let mut steps = Vec::new();
+        if links.iter().any(|link| link.index == LOOPBACK && !link.up) {
+            steps.push(netlink::set_up(LOOPBACK));
+        }
+        steps.push(netlink::add_address(LOOPBACK, self.node_end()));
+        steps.push(netlink::add_local_route(
+            self.config.services,
+            LOOPBACK,
+            self.node_end(),
+        ));
+        node.change(steps).map_err(refused)?;
+        let forwarding = std::fs::read_to_string(FORWARDING)
+            .map_err(|error| failed("read the forwarding setting", error))?;
+        if forwarding.trim() == "0" {
+            let mark = self.config.state_dir.join(FORWARDING_MARK);
+            std::fs::write(mark, b"")
+                .map_err(|error| failed("remember the forwarding setting", error))?;
+            write_sysctl(FORWARDING, "1")?;
+        }
+        Ok(())
+    }
+
+    /// Removes links and namespaces of ours that no lease explains.
+    fn sweep(&self) -> Result<(), DataplaneError> {
+        let (links, files) = {
+            let ledger = self.ledger.lock();
+            let links: Vec<String> = ledger.iter().map(|(uid, _)| self.names.link(uid)).collect();
+            let files: Vec<PathBuf> = ledger
+                .iter()
+                .map(|(uid, _)| self.names.netns(uid))
+                .collect();
+            (links, files)
+        };
+        for name in self
+            .own_links()?
+            .into_iter()
+            .filter(|name| !links.contains(name))
+        {
+            tracing::info!(link = %name, "a pod link that no lease explains is removed");
+            self.node
+                .lock()
+                .change(vec![netlink::delete_link(&name)])
+                .map_err(refused)?;
+        }
+        for file in self
+            .own_namespaces()?
+            .into_iter()
+            .filter(|file| !files.contains(file))
+        {
+            tracing::info!(namespace = %file.display(), "a pod namespace that no lease explains is removed");
+            plumbing::unname(&file)?;
+        }
+        Ok(())
+    }
+
+    fn own_links(&self) -> Result<Vec<String>, DataplaneError> {
+        let links = self
+            .node
+            .lock()
+            .links()
+            .map_err(|error| failed("list interfaces", error))?;
+        let own = |name: &String| name.starts_with(self.names.link_prefix());
+        Ok(links
+            .into_iter()
+            .map(|link| link.name)
+            .filter(own)
+            .collect())
+    }
+
+    fn own_namespaces(&self) -> Result<Vec<PathBuf>, DataplaneError> {
+        let list = || {
+            std::fs::read_dir(self.names.netns_dir())?
+                .map(|entry| Ok(entry?.path()))
+                .collect()
+        };
+        let listed: std::io::Result<Vec<PathBuf>> = list();
+        if listed
+            .as_ref()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
+            return Ok(Vec::new());
+        }
+        listed.map_err(|error| failed("list pods' namespaces", error))
+    }
+
+    /// Puts pods' host ports into the book, and makes the table if there is none.
+    async fn prepare_rules(&self) -> Result<(), DataplaneError> {
+        let mut rules = self.rules.lock().await;
+        let wanted = self
+            .ledger
+            .lock()
+            .iter()
+            .filter_map(|(uid, lease)| host_ports(uid, lease))
+            .collect();
+        let change = rules.book.plan(&self.layout, wanted);
+        rules.book.commit(change);
+        if self.nft.present(&self.layout.table).await?.is_none() {
+            self.nft
+                .run(&rules.book.resync(&self.layout, &Present::default()))
+                .await?;
+            rules.known = true;
+        }
+        Ok(())
+    }
+
+    /// Carries a change out: alone when the table is known, otherwise with everything else the book holds.
+    async fn change_rules(
+        &self,
+        wanted: Vec<(Owner, Option<Fragment>)>,
+    ) -> Result<(), DataplaneError> {
+        let mut rules = self.rules.lock().await;
+        let change = rules.book.plan(&self.layout, wanted);
+        let started = Instant::now();
+        let ended = if rules.known {
+            self.run_change(&mut rules, change).await?
+        } else {
+            self.resync(&mut rules, change).await?
+        };
+        metrics::rules(started.elapsed(), rules.book.services().count());
+        drop(rules);
+        self.conntrack.end(&ended).await;
+        Ok(())
+    }
+
+    async fn run_change(
+        &self,
+        rules: &mut Rules,
+        mut change: Change,
+    ) -> Result<Vec<Flow>, DataplaneError> {
+        if !change.is_empty() {
+            // Unknown until the answer is here: a caller may stop waiting for it.
+            rules.known = false;
+            if let Err(error) = self.nft.run(&change.script).await {
+                // Somebody else touched the table: a firewall that flushes all rules, say.
+                tracing::warn!(%error, "service rules are not what they were; they are written anew");
+                return self.resync(rules, change).await;
+            }
+            rules.known = true;
+        }
+        let ended = std::mem::take(&mut change.ended_flows);
+        rules.book.commit(change);
+        Ok(ended)
+    }
+
+    async fn resync(
+        &self,
+        rules: &mut Rules,
+        mut change: Change,
+    ) -> Result<Vec<Flow>, DataplaneError> {
+        let present = self
+            .nft
+            .present(&self.layout.table)
+            .await?
+            .unwrap_or_default();
+        let ended = std::mem::take(&mut change.ended_flows);
+        rules.book.commit(change);
+        let script = rules.book.resync(&self.layout, &present);
+        if let Err(error) = self.nft.run(&script).await {
+            tracing::warn!(%error, "the table of service rules does not fit; it is replaced");
+            let table = &self.layout.table;
+            let script = rules.book.resync(&self.layout, &Present::default());
+            self.nft
+                .run(&format!(
+                    "add table ip {table}\ndelete table ip {table}\n{script}"
+                ))
+                .await?;
+        }
+        rules.known = true;
+        Ok(ended)
+    }
+
+    fn plan_of(&self, uid: &str, ip: Ipv4Addr) -> Plan {
+        Plan {
+            netns: self.names.netns(uid),
+            link: self.names.link(uid),
+            ip,
+            node_end: self.node_end(),
+            mtu: self.config.mtu,
+        }
+    }
+
+    fn attached_of(&self, uid: &str, lease: &Lease) -> Attached {
+        Attached {
+            uid: PodUid::new(uid),
+            namespace: lease.namespace.clone(),
+            name: lease.name.clone(),
+            ip: IpAddr::V4(lease.ip),
+            netns_path: Some(self.names.netns(uid)),
+        }
+    }
+
+    /// Runs the plumbing in a thread of its own, which the new namespace keeps until it ends.
+    async fn build(&self, plan: Plan) -> Result<(), DataplaneError> {
+        let (answer, done) = tokio::sync::oneshot::channel();
+        let node = Arc::clone(&self.node);
+        std::thread::Builder::new()
+            .name("pod-network".to_owned())
+            .spawn(move || {
+                let result = if plumbing::is_built(&plan) {
+                    Ok(())
+                } else {
+                    plumbing::build(&plan, &node)
+                };
+                // A caller that stopped waiting finds the pod attached when it asks again.
+                let _ = answer.send(result);
+            })
+            .map_err(|error| failed("start a thread", error))?;
+        done.await.map_err(|_| DataplaneError::Kernel {
+            operation: "plumb a pod".to_owned(),
+            detail: "the thread ended early".to_owned(),
+        })?
+    }
+
+    /// Takes a pod's link and namespace away without holding up the runtime's threads.
+    async fn demolish(&self, netns: PathBuf, link: String) -> Result<(), DataplaneError> {
+        let node = Arc::clone(&self.node);
+        let work = move || plumbing::demolish(&netns, &link, &node);
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| DataplaneError::Kernel {
+                operation: "take a pod's network away".to_owned(),
+                detail: error.to_string(),
+            })?
+    }
+}
+
+fn check(config: &Config) -> Result<(), DataplaneError> {
+    let refuse = |detail: String| Err(DataplaneError::Config { detail });
+    if config.pods.size() < 4 {
+        return refuse(format!("the pod network {} is too small", config.pods));
+    }
+    if !config.services.contains(config.dns_address) {
+        return refuse(format!(
+            "the DNS address {} is not in {}",
+            config.dns_address, config.services
+        ));
+    }
+    if config.services.contains(config.pods.base()) || config.pods.contains(config.services.base())
+    {
+        return refuse(format!(
+            "pods ({}) and services ({}) overlap",
+            config.pods, config.services
+        ));
+    }
+    // The least that IPv4 asks of a link is 68 bytes (RFC 791); loopback's 65,536 is the most.
+    if !(68..=65_536).contains(&config.mtu) {
+        return refuse(format!("an MTU of {} bytes cannot work", config.mtu));
+    }
+    Ok(())
+}
+
+fn host_ports(uid: &str, lease: &Lease) -> Option<(Owner, Option<Fragment>)> {
+    if lease.host_ports.is_empty() {
+        return None;
+    }
+    let fragment = Fragment::of_host_ports(lease.ip, &lease.host_ports);
+    Some((Owner::Pod(uid.to_owned()), Some(fragment)))
+}
+
+#[async_trait]
+impl Dataplane for LinuxDataplane {
+    async fn attach(&self, pod: &PodAttachment) -> Result<Attached, DataplaneError> {
+        within(
+            "host ports of a pod",
+            pod.host_ports.len(),
+            PORTS_PER_OBJECT_COUNT,
+        )?;
+        let started = Instant::now();
+        let uid = pod.uid.as_str();
+        let plumbing = self.plumbing.lock().await;
+        let (lease, fresh, pods) = {
+            let mut ledger = self.ledger.lock();
+            let fresh = ledger.get(uid).is_none();
+            ledger.lease(uid, &pod.namespace, &pod.name, &pod.host_ports)?;
+            (
+                ledger.get(uid).cloned().expect("the lease was made above"),
+                fresh,
+                ledger.iter().count(),
+            )
+        };
+        let mut result = self.build(self.plan_of(uid, lease.ip)).await;
+        drop(plumbing);
+        if result.is_ok()
+            && let Some(wanted) = host_ports(uid, &lease)
+        {
+            result = self.change_rules(vec![wanted]).await;
+        }
+        if let Err(error) = result {
+            if fresh {
+                self.detach(&pod.uid).await?;
+            }
+            return Err(error);
+        }
+        metrics::attached(started.elapsed(), pods);
+        Ok(self.attached_of(uid, &lease))
+    }
+
+    async fn detach(&self, uid: &PodUid) -> Result<(), DataplaneError> {
+        let uid = uid.as_str();
+        let Some(lease) = self.ledger.lock().get(uid).cloned() else {
+            return Ok(());
+        };
+        if !lease.host_ports.is_empty() {
+            self.change_rules(vec![(Owner::Pod(uid.to_owned()), None)])
+                .await?;
+        }
+        let _plumbing = self.plumbing.lock().await;
+        self.demolish(self.names.netns(uid), self.names.link(uid))
+            .await?;
+        let mut ledger = self.ledger.lock();
+        ledger.release(uid)?;
+        metrics::pods_count(ledger.iter().count());
+        Ok(())
+    }
+
+    fn attached(&self) -> Vec<Attached> {
+        self.ledger
+            .lock()
+            .iter()
+            .map(|(uid, lease)| self.attached_of(uid, lease))
+            .collect()
+    }
+
+    async fn apply_services(&self, delta: ServiceDelta) -> Result<(), DataplaneError> {
+        check_limits(&delta.upsert)?;
+        let count = self.rules.lock().await.book.services().count();
+        within("services", count + delta.upsert.len(), SERVICES_COUNT)?;
+        let removed = delta
+            .remove
+            .into_iter()
+            .map(|key| (Owner::Service(key), None));
+        let upserted = delta.upsert.iter().map(|service| self.owned(service));
+        self.change_rules(removed.chain(upserted).collect()).await
+    }
+
+    async fn replace_services(&self, services: Vec<ServiceRule>) -> Result<(), DataplaneError> {
+        check_limits(&services)?;
+        within("services", services.len(), SERVICES_COUNT)?;
+        let present: Vec<ServiceKey> = self.rules.lock().await.book.services().cloned().collect();
+        let gone = present.into_iter().map(|key| (Owner::Service(key), None));
+        // A service that is gone and one that is wanted are told apart by which comes last.
+        let wanted = services.iter().map(|service| self.owned(service));
+        self.change_rules(gone.chain(wanted).collect()).await
+    }
+
+    fn node_address(&self) -> IpAddr {
+        IpAddr::V4(self.config.node_address.unwrap_or(self.node_end()))
+    }
+
+    fn dns_address(&self) -> IpAddr {
+        IpAddr::V4(self.config.dns_address)
+    }
+
+    fn describe(&self) -> Description {
+        let mut lacks = self.config.lacks.clone();
+        if !self.conntrack.is_present() {
+            lacks.push(
+                "conntrack is not installed: UDP clients of a pod that goes wait for a timeout."
+                    .to_owned(),
+            );
+        }
+        Description {
+            kind: "linux",
+            gives: vec![
+                format!(
+                    "Each pod has a network namespace and an address of {} of its own.",
+                    self.config.pods
+                ),
+                format!(
+                    "Service addresses of {} are reached from pods and from the node.",
+                    self.config.services
+                ),
+            ],
+            lacks,
+        }
+    }
+
+    async fn teardown(&self) -> Result<(), DataplaneError> {
+        let mut rules = self.rules.lock().await;
+        let _plumbing = self.plumbing.lock().await;
+        let table = &self.layout.table;
+        self.nft
+            .run(&format!("add table ip {table}\ndelete table ip {table}\n"))
+            .await?;
+        *rules = Rules {
+            book: Book::default(),
+            known: false,
+        };
+        for link in self.own_links()? {
+            self.node
+                .lock()
+                .change(vec![netlink::delete_link(&link)])
+                .map_err(refused)?;
+        }
+        for file in self.own_namespaces()? {
+            plumbing::unname(&file)?;
+        }
+        let _ = std::fs::remove_dir(self.names.netns_dir());
+        self.node
+            .lock()
+            .change(vec![
+                netlink::delete_local_route(self.config.services, LOOPBACK, self.node_end()),
+                netlink::delete_address(LOOPBACK, self.node_end()),
+            ])
+            .map_err(refused)?;
+        self.ledger.lock().clear()?;
+        self.restore_forwarding().await
+    }
+}
+
+impl LinuxDataplane {
+    fn owned(&self, service: &ServiceRule) -> (Owner, Option<Fragment>) {
+        (
+            Owner::Service(service.key.clone()),
+            Some(Fragment::of_service(&self.layout, service)),
+        )
+    }
+
+    /// Turns forwarding off again if we turned it on and no other instance on this machine relies on it.
+    async fn restore_forwarding(&self) -> Result<(), DataplaneError> {
+        let mark = self.config.state_dir.join(FORWARDING_MARK);
+        if !mark.exists() {
+            return Ok(());
+        }
+        let others = self
+            .nft
+            .tables()
+            .await?
+            .iter()
+            .any(|table| table.starts_with(TABLE_PREFIX));
+        if !others {
+            write_sysctl(FORWARDING, "0")?;
+        }
+        std::fs::remove_file(mark).map_err(|error| failed("forget the forwarding setting", error))
+    }
+}
