@@ -1,1 +1,26 @@
-//! Typed client and watcher over gRPC.
+//! A typed client of `pontoon.v1`: what the CLI and agents speak to the control plane with.
+//!
+//! [`Transport`] is one connection that moves to another server when its own is gone; [`Client`] is
+//! the verbs over it, on objects as JSON; [`Collection`] the same verbs on Kubernetes' types;
+//! [`watcher`] keeps a reader up to date, whatever happens to the connection.
+//!
+//! Not here: retries of writes (the caller alone knows whether asking twice is safe), and
+//! anything of the store's formats.
+//!
+//! Invariants:
+//! - every call has a deadline; a stream has one for its beginning, and keepalive after that;
+//! - nothing is buffered without bound: a reader who does not read stops the sender.
+
+pub mod api;
+pub mod error;
+pub mod limits;
+pub mod streams;
+pub mod target;
+pub mod transport;
+pub mod typed;
+pub mod watcher;
+
+pub use api::{Client, DeleteOptions, Listing, Selection};
+pub use error::ClientError;
+pub use transport::Transport;
+pub use typed::Collection;
