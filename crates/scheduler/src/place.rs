@@ -122,14 +122,14 @@ impl<'a> Round<'a> {
 
     fn decide(&mut self, pod: &PendingPod) -> Decision {
         let (key, uid) = (Arc::clone(&pod.key), pod.uid.clone());
-        if let Some(entry) = self.cluster.pods.get(&pod.key) {
-            if entry.uid == pod.uid {
-                return Decision::AlreadyPlaced {
-                    pod: key,
-                    uid,
-                    node: self.cluster.nodes[entry.slot].name.clone(),
-                };
-            }
+        if let Some(entry) = self.cluster.pods.get(&pod.key)
+            && entry.uid == pod.uid
+        {
+            return Decision::AlreadyPlaced {
+                pod: key,
+                uid,
+                node: self.cluster.nodes[entry.slot].name.clone(),
+            };
         }
         let class = *self
             .by_shape

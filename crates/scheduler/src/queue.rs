@@ -126,10 +126,10 @@ impl Queue {
     /// A pod that was taken is due again: its binding was refused.
     pub fn retry(&mut self, key: &str) {
         self.park(key, Wake::ALL);
-        if let Some(waiting) = self.pods.get_mut(key) {
-            if waiting.parked.take().is_some() {
-                self.due.insert(waiting.turn, Arc::from(key));
-            }
+        if let Some(waiting) = self.pods.get_mut(key)
+            && waiting.parked.take().is_some()
+        {
+            self.due.insert(waiting.turn, Arc::from(key));
         }
     }
 

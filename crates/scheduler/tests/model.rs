@@ -123,9 +123,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..6usize, model_node()).prop_map(|(at, node)| Step::SetNode(at, node)),
         1 => (0..6usize).prop_map(Step::RemoveNode),
-        // Copies of one pod share what is worked out per shape.
-        4 => prop::collection::vec((model_pod(), 1..4usize), 0..4).prop_map(|kinds| {
-            Step::Schedule(kinds.into_iter().flat_map(|(pod, copies)| vec![pod; copies]).collect())
+        // Copies of one pod share what is worked out per shape, though other pods come between.
+        4 => (prop::collection::vec(model_pod(), 0..4), 1..4usize).prop_map(|(kinds, copies)| {
+            Step::Schedule((0..copies).flat_map(|_| kinds.clone()).collect())
         }),
         2 => (0..20usize).prop_map(Step::Confirm),
         1 => (0..20usize).prop_map(Step::Refuse),
@@ -285,10 +285,10 @@ impl Model {
 
     fn company(&self, pod: &ModelPod, at: usize) -> bool {
         let node = &self.nodes[&at];
-        if let Some(key) = pod.apart {
-            if self.near(pod.app, at, key) > 0 {
-                return false;
-            }
+        if let Some(key) = pod.apart
+            && self.near(pod.app, at, key) > 0
+        {
+            return false;
         }
         for (name, place) in &self.placed {
             let other = &self.pods[name];
@@ -319,10 +319,10 @@ impl Model {
             counts.insert(node.zone.unwrap(), 0);
         }
         for (name, place) in &self.placed {
-            if let Some(node) = self.nodes.get(place).filter(|node| eligible(node)) {
-                if self.pods[name].app == pod.app {
-                    *counts.get_mut(&node.zone.unwrap()).unwrap() += 1;
-                }
+            if let Some(node) = self.nodes.get(place).filter(|node| eligible(node))
+                && self.pods[name].app == pod.app
+            {
+                *counts.get_mut(&node.zone.unwrap()).unwrap() += 1;
             }
         }
         let fewest = counts.values().copied().min().unwrap_or(0);

@@ -38,13 +38,12 @@ impl Cluster {
             assumed,
             ending,
         };
-        if let Some(held) = self.pods.get_mut(&key) {
-            if (&held.uid, held.shape, held.slot, held.ending) == (&entry.uid, shape, slot, ending)
-            {
-                held.assumed &= assumed;
-                self.shapes.release(shape);
-                return Wake::NONE;
-            }
+        if let Some(held) = self.pods.get_mut(&key)
+            && (&held.uid, held.shape, held.slot, held.ending) == (&entry.uid, shape, slot, ending)
+        {
+            held.assumed &= assumed;
+            self.shapes.release(shape);
+            return Wake::NONE;
         }
         // Room is made after the new entry is held, so that neither slot nor shape is given away between.
         self.nodes[slot].pods += 1;
