@@ -317,3 +317,43 @@ fn stride(slots: usize, seed: u64) -> usize {
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_visits_every_slot_once_whatever_the_seed() {
+        for slots in (1..400).chain([1000, 5000, 5040]) {
+            for seed in 0..16 {
+                let step = stride(slots, seed);
+                let mut seen = vec![false; slots];
+                let mut slot = 0;
+                for _ in 0..slots {
+                    assert!(
+                        !std::mem::replace(&mut seen[slot], true),
+                        "{slots} slots, seed {seed}"
+                    );
+                    slot = (slot + step) % slots;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn samples_grow_with_the_cluster_up_to_a_ceiling() {
+        assert_eq!(
+            [0, 1, 99, 100, 1000, 5000, 100_000].map(sample_size),
+            [1, 1, 99, 100, 420, 500, 500]
+        );
+    }
+
+    #[test]
+    fn a_topology_weighs_the_logarithm_of_its_size() {
+        // ln 3, ln 5, ln 5002 in thousandths.
+        assert_eq!(
+            [1, 3, 5000].map(crate::score::spread::weight),
+            [1098, 1609, 8517]
+        );
+    }
+}

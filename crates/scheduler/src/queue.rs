@@ -5,6 +5,7 @@
 
 use crate::cluster::pod_key;
 use crate::pending::is_pending;
+use crate::place::Decision;
 use crate::slots::TextMap;
 use crate::wake::Wake;
 use k8s_openapi::api::core::v1::Pod;
@@ -90,7 +91,7 @@ impl Queue {
     }
 
     /// The keys (`namespace/name`) of at most `most` pods whose turn it is. Each is then answered
-    /// for by [`Queue::remove`], [`Queue::park`] or [`Queue::retry`].
+    /// for by [`Queue::answer`], [`Queue::remove`] or [`Queue::retry`].
     pub fn take(&mut self, most: usize) -> Vec<Arc<str>> {
         let mut keys = Vec::new();
         while keys.len() < most {
@@ -108,9 +109,26 @@ impl Queue {
         keys
     }
 
+    /// What became of pods that were taken. Refused ones are parked; what was bound wakes pods that wait
+    /// for others to be placed, and stays taken until it is seen assigned ([`Queue::set_pod`]), or its
+    /// binding is refused ([`Queue::retry`]).
+    pub fn answer(&mut self, decisions: &[Decision]) {
+        let mut bound = false;
+        for decision in decisions {
+            match decision {
+                Decision::Bind { .. } => bound = true,
+                Decision::Unschedulable { pod, why, .. } => self.park(pod, why.wake()),
+                Decision::AlreadyPlaced { .. } => {}
+            }
+        }
+        if bound {
+            self.wake(Wake::POD_ADDED);
+        }
+    }
+
     /// A pod that was taken found no node: it is due again after one of the events in `wake`.
     /// Events since it was taken count.
-    pub fn park(&mut self, key: &str, wake: Wake) {
+    fn park(&mut self, key: &str, wake: Wake) {
         let Some(waiting) = self.pods.get_mut(key) else {
             return;
         };
@@ -125,10 +143,9 @@ impl Queue {
 
     /// A pod that was taken is due again: its binding was refused.
     pub fn retry(&mut self, key: &str) {
-        self.park(key, Wake::ALL);
-        if let Some(waiting) = self.pods.get_mut(key)
-            && waiting.parked.take().is_some()
-        {
+        if let Some(waiting) = self.pods.get_mut(key) {
+            waiting.taken = false;
+            waiting.parked = None;
             self.due.insert(waiting.turn, Arc::from(key));
         }
     }
@@ -164,5 +181,111 @@ impl Queue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pods.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{Cluster, schedule};
+    use k8s_openapi::api::core::v1::Node;
+    use serde_json::json;
+
+    fn pod(name: &str, priority: i32, cpu: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"namespace": "ns", "name": name, "uid": name},
+            "spec": {"priority": priority, "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]},
+        }))
+        .unwrap()
+    }
+
+    fn node(cpu: &str) -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "n"},
+            "status": {
+                "allocatable": {"cpu": cpu, "pods": "9"},
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }))
+        .unwrap()
+    }
+
+    fn keys(queue: &mut Queue) -> Vec<String> {
+        queue.take(9).iter().map(|key| key.to_string()).collect()
+    }
+
+    #[test]
+    fn higher_priority_goes_first_and_then_the_longest_wait() {
+        let mut queue = Queue::new();
+        for (name, priority) in [("a", 0), ("b", 5), ("c", 0), ("d", 5)] {
+            queue.set_pod(&pod(name, priority, "1"));
+        }
+        assert_eq!(queue.take(3).len(), 3);
+        assert_eq!(keys(&mut queue), ["ns/c"]);
+        queue.retry("ns/d");
+        queue.retry("ns/a");
+        assert_eq!(keys(&mut queue), ["ns/d", "ns/a"]);
+        assert_eq!(queue.len(), 4);
+    }
+
+    #[test]
+    fn a_refused_pod_waits_for_what_can_help_it() {
+        let mut queue = Queue::new();
+        let mut cluster = Cluster::new(0);
+        queue.wake(cluster.set_node(&node("1")));
+        queue.set_pod(&pod("big", 0, "2"));
+        assert_eq!(keys(&mut queue), ["ns/big"]);
+        let pending = cluster.pending(&pod("big", 0, "2")).unwrap();
+        queue.answer(&schedule(&mut cluster, &[pending]));
+        queue.wake(Wake::NODE_TAINTS | Wake::POD_ADDED);
+        assert_eq!(queue.due(), 0);
+        queue.wake(cluster.set_node(&node("2")));
+        assert_eq!(keys(&mut queue), ["ns/big"]);
+    }
+
+    #[test]
+    fn an_event_between_take_and_answer_is_not_lost() {
+        let mut queue = Queue::new();
+        let mut cluster = Cluster::new(0);
+        queue.set_pod(&pod("big", 0, "2"));
+        queue.take(1);
+        let pending = cluster.pending(&pod("big", 0, "2")).unwrap();
+        let decisions = schedule(&mut cluster, &[pending]);
+        queue.wake(cluster.set_node(&node("2")));
+        queue.answer(&decisions);
+        assert_eq!(keys(&mut queue), ["ns/big"]);
+    }
+
+    #[test]
+    fn a_pod_that_is_bound_ended_deleted_or_gated_leaves_the_queue() {
+        let mut queue = Queue::new();
+        let mut bound = pod("a", 0, "1");
+        bound.spec.as_mut().unwrap().node_name = Some("n".to_owned());
+        let mut gated = pod("a", 0, "1");
+        gated.spec.as_mut().unwrap().scheduling_gates = Some(vec![Default::default()]);
+        let mut other = pod("a", 0, "1");
+        other.spec.as_mut().unwrap().scheduler_name = Some("mine".to_owned());
+        let mut ended = pod("a", 0, "1");
+        ended.status = Some(serde_json::from_value(json!({"phase": "Failed"})).unwrap());
+        let mut deleted = pod("a", 0, "1");
+        deleted.metadata.deletion_timestamp =
+            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        for gone in [bound, gated, other, ended, deleted] {
+            queue.set_pod(&pod("a", 0, "1"));
+            assert_eq!((queue.due(), queue.len()), (1, 1));
+            queue.set_pod(&gone);
+            assert!(queue.is_empty() && queue.due() == 0, "{gone:?}");
+        }
+    }
+
+    #[test]
+    fn a_changed_priority_moves_a_pod() {
+        let mut queue = Queue::new();
+        queue.set_pod(&pod("a", 0, "1"));
+        queue.set_pod(&pod("b", 1, "1"));
+        queue.set_pod(&pod("a", 2, "1"));
+        assert_eq!(keys(&mut queue), ["ns/a", "ns/b"]);
     }
 }

@@ -153,3 +153,68 @@ impl NodeTerm {
                 .all(|one| one.key == NAME_FIELD && one.matches(Some(name)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use serde_json::json;
+
+    fn labels() -> Labels {
+        [("zone", "a"), ("cores", "8"), ("odd", "x")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    fn term(value: serde_json::Value) -> bool {
+        let term: NodeSelectorTerm = serde_json::from_value(value).unwrap();
+        NodeTerm::new(&term).matches("n1", &labels())
+    }
+
+    fn label(key: &str, operator: &str, values: &[&str]) -> bool {
+        term(json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]}))
+    }
+
+    #[test]
+    fn every_operator_of_node_affinity_means_what_kubernetes_says() {
+        assert!(label("zone", "In", &["b", "a"]));
+        assert!(!label("zone", "In", &["b"]));
+        assert!(!label("none", "In", &["b"]));
+        assert!(label("zone", "NotIn", &["b"]));
+        assert!(
+            label("none", "NotIn", &["b"]),
+            "an absent label is not among the values"
+        );
+        assert!(!label("zone", "NotIn", &["a"]));
+        assert!(label("zone", "Exists", &[]) && !label("none", "Exists", &[]));
+        assert!(label("none", "DoesNotExist", &[]) && !label("zone", "DoesNotExist", &[]));
+        assert!(label("cores", "Gt", &["7"]) && !label("cores", "Gt", &["8"]));
+        assert!(label("cores", "Lt", &["9"]) && !label("cores", "Lt", &["8"]));
+        assert!(
+            !label("odd", "Gt", &["1"]) && !label("none", "Lt", &["1"]),
+            "what is no number compares with none"
+        );
+        assert!(!label("cores", "Gt", &["1", "2"]) && !label("cores", "Above", &["1"]));
+    }
+
+    #[test]
+    fn fields_match_by_name_and_an_empty_term_matches_nothing() {
+        let field = |key: &str, name: &str| {
+            term(json!({"matchFields": [{"key": key, "operator": "In", "values": [name]}]}))
+        };
+        assert!(
+            field("metadata.name", "n1")
+                && !field("metadata.name", "n2")
+                && !field("metadata.uid", "n1")
+        );
+        assert!(!term(json!({})));
+    }
+
+    #[test]
+    fn an_empty_label_selector_matches_everything_and_an_absent_one_nothing() {
+        let empty = Selector::new(Some(&LabelSelector::default())).unwrap();
+        assert!(empty.matches(&labels()) && empty.matches(&Labels::new()));
+        assert_eq!(Selector::new(None), None);
+    }
+}

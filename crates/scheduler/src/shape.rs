@@ -472,3 +472,83 @@ impl PartialEq for Shaped {
 }
 
 impl Eq for Shaped {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use serde_json::json;
+
+    fn tolerates(toleration: serde_json::Value, effect: &str) -> bool {
+        let taint = ApiTaint {
+            key: "k".into(),
+            value: Some("v".into()),
+            effect: effect.into(),
+            time_added: None,
+        };
+        let toleration: ApiToleration = serde_json::from_value(toleration).unwrap();
+        Toleration::read(&toleration)
+            .is_some_and(|one| one.tolerates(&Taint::read(&taint).unwrap()))
+    }
+
+    #[test]
+    fn tolerations_match_by_key_value_and_effect() {
+        for effect in ["NoSchedule", "NoExecute", "PreferNoSchedule"] {
+            assert!(tolerates(json!({"operator": "Exists"}), effect));
+            assert!(tolerates(json!({"key": "k", "operator": "Exists"}), effect));
+            assert!(tolerates(json!({"key": "k", "value": "v"}), effect));
+            assert!(tolerates(
+                json!({"key": "k", "operator": "Equal", "value": "v", "effect": effect}),
+                effect
+            ));
+            assert!(!tolerates(json!({"key": "k"}), effect));
+            assert!(!tolerates(json!({"key": "k", "value": "w"}), effect));
+            assert!(!tolerates(
+                json!({"key": "l", "operator": "Exists"}),
+                effect
+            ));
+            assert!(!tolerates(
+                json!({"key": "k", "operator": "Exists", "effect": "Other"}),
+                effect
+            ));
+            assert!(!tolerates(
+                json!({"key": "k", "operator": "Like", "value": "v"}),
+                effect
+            ));
+        }
+        assert!(!tolerates(
+            json!({"operator": "Exists", "effect": "NoExecute"}),
+            "NoSchedule"
+        ));
+    }
+
+    #[test]
+    fn host_ports_clash_by_port_protocol_and_overlapping_address() {
+        let port = |ip: &str, protocol: &str, port| HostPort {
+            ip: ip.into(),
+            protocol: protocol.into(),
+            port,
+        };
+        let every = port("0.0.0.0", "TCP", 80);
+        assert!(
+            every.conflicts(&port("10.0.0.1", "TCP", 80))
+                && port("10.0.0.1", "TCP", 80).conflicts(&every)
+        );
+        assert!(!port("10.0.0.2", "TCP", 80).conflicts(&port("10.0.0.1", "TCP", 80)));
+        assert!(
+            !every.conflicts(&port("0.0.0.0", "UDP", 80))
+                && !every.conflicts(&port("0.0.0.0", "TCP", 81))
+        );
+    }
+
+    #[test]
+    fn pods_of_one_template_have_one_shape() {
+        let pod = |name: &str, app: &str| -> Shaped {
+            let pod = json!({"metadata": {"name": name, "labels": {"app": app}}, "spec": {"containers": []}});
+            Shaped::new(Shape::of(&serde_json::from_value(pod).unwrap(), None))
+        };
+        assert_eq!(pod("a", "x"), pod("b", "x"));
+        assert_ne!(pod("a", "x"), pod("a", "y"));
+    }
+}

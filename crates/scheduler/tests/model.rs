@@ -224,6 +224,8 @@ struct Model {
     /// Where pods are, by name.
     placed: BTreeMap<String, usize>,
     confirmed: BTreeMap<String, bool>,
+    /// Refused pods: what they wait for, and what happened since.
+    refused: BTreeMap<String, (Wake, Wake)>,
     made: usize,
 }
 
@@ -239,6 +241,7 @@ impl Model {
             pods,
             placed,
             confirmed: BTreeMap::new(),
+            refused: BTreeMap::new(),
             made: 0,
         }
     }
@@ -372,6 +375,13 @@ impl Model {
                         self.feasible(&model).contains(&at),
                         "{name} does not belong on {node}: {model:?}"
                     );
+                    if let Some((wake, events)) = self.refused.remove(&name) {
+                        assert!(
+                            wake.intersects(events),
+                            "{name} would not have been tried again: {wake}, {events}"
+                        );
+                    }
+                    self.happened(Wake::POD_ADDED);
                     assert!(
                         self.placed.insert(name.clone(), at).is_none(),
                         "{name} was bound twice"
@@ -391,12 +401,29 @@ impl Model {
                             .values()
                             .all(|count| *count <= self.nodes.len())
                     );
-                    assert!(why.wake().intersects(Wake::NODE_ADDED));
+                    // A pod that was not worth trying again stands by its first refusal's word.
+                    let (wake, events) = self
+                        .refused
+                        .get(&name)
+                        .copied()
+                        .unwrap_or((why.wake(), Wake::NONE));
+                    let tried = if wake.intersects(events) {
+                        (why.wake(), Wake::NONE)
+                    } else {
+                        (wake, events)
+                    };
+                    self.refused.insert(name, tried);
                 }
                 Decision::AlreadyPlaced { node, .. } => {
                     assert_eq!(node_name(self.placed[&name]), node.as_str())
                 }
             }
+        }
+    }
+
+    fn happened(&mut self, event: Wake) {
+        for (_, events) in self.refused.values_mut() {
+            *events |= event;
         }
     }
 
@@ -410,11 +437,13 @@ impl Model {
     fn play(&mut self, step: Step) {
         match step {
             Step::SetNode(at, node) => {
-                self.cluster.set_node(&node_object(at, &node));
+                let events = self.cluster.set_node(&node_object(at, &node));
+                self.happened(events);
                 self.nodes.insert(at, node);
             }
             Step::RemoveNode(at) => {
-                self.cluster.remove_node(&node_name(at));
+                let events = self.cluster.remove_node(&node_name(at));
+                self.happened(events);
                 self.nodes.remove(&at);
             }
             Step::Schedule(arrivals) => self.schedule(arrivals),
@@ -433,7 +462,8 @@ impl Model {
             Step::Refuse(at) => {
                 if let Some(name) = self.nth_placed(at) {
                     let uid = pontoon_api::PodUid::new(&format!("u-{name}"));
-                    self.cluster.forget(&format!("ns/{name}"), &uid);
+                    let events = self.cluster.forget(&format!("ns/{name}"), &uid);
+                    self.happened(events);
                     // An assignment that was seen is not taken back by a late refusal.
                     if !self.confirmed.contains_key(&name) {
                         self.placed.remove(&name);
@@ -443,18 +473,20 @@ impl Model {
             Step::End(at) => {
                 if let Some(name) = self.nth_placed(at) {
                     let node = node_name(self.placed[&name]);
-                    self.cluster.set_pod(&pod_object(
+                    let events = self.cluster.set_pod(&pod_object(
                         &name,
                         &self.pods[&name],
                         Some(&node),
                         "Succeeded",
                     ));
+                    self.happened(events);
                     self.drop_pod(&name);
                 }
             }
             Step::Remove(at) => {
                 if let Some(name) = self.nth_placed(at) {
-                    self.cluster.remove_pod(&format!("ns/{name}"));
+                    let events = self.cluster.remove_pod(&format!("ns/{name}"));
+                    self.happened(events);
                     self.drop_pod(&name);
                 }
             }
