@@ -10,6 +10,7 @@
 
 pub mod selector;
 pub mod patch;
+pub mod claim;
 pub mod decode;
 pub mod deletion;
 pub mod kind;

@@ -92,6 +92,9 @@ pub enum Intent {
     },
     /// Requires that an object has not changed since the plan, without writing it.
     Unchanged(Arc<Object>),
+    /// The end of an object that nothing holds any more, done only if it is still at `base`'s revision. Grace and
+    /// finalizers are not asked again.
+    Remove(Arc<Object>),
     /// A pod's binding to a node: the one change of `spec` that the loop may make.
     Bind {
         /// The pod as it was planned.
@@ -112,6 +115,8 @@ pub struct EventNote {
     pub reason: String,
     /// A sentence.
     pub message: String,
+    /// The write of the plan that makes an object whose name, known only once it is proposed, ends the message.
+    pub made: Option<usize>,
 }
 
 /// How an event is meant.

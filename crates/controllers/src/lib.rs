@@ -5,5 +5,7 @@
 //! the view, so that another server can go on at any point.
 
 pub mod controller;
+pub mod limits;
+pub mod scheduling;
 
 pub use controller::{Context, Controller, EventNote, EventType, Intent, Liveness, Plan, PlanError, Requeue};
