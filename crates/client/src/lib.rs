@@ -24,3 +24,8 @@ pub use api::{Client, DeleteOptions, Listing, Selection};
 pub use error::ClientError;
 pub use transport::Transport;
 pub use typed::Collection;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
