@@ -164,6 +164,16 @@ mod tests {
         assert!(Member::of_certificate(&garbage).is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused_and_never_panic(bytes: Vec<u8>, uri in "(pontoon://)?\\PC*") {
+            let certificate = CertificateDer::from(bytes);
+            let _ = Identity::of_certificate(&certificate);
+            let _ = Member::of_certificate(&certificate);
+            let _ = Member::from_uri(&uri);
+        }
+    }
+
     #[test]
     fn a_member_uri_is_read_as_it_was_written() {
         let member = Member {

@@ -136,3 +136,23 @@ fn files_named_by_a_kubeconfig_are_relative_to_it() {
     assert_eq!(read.namespace, "web");
     assert_eq!(read.credentials.unwrap().chain(), credentials.chain());
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused_and_never_panics(text in "\\PC*") {
+        let _ = Kubeconfig::parse(Path::new("any"), text.as_bytes(), None);
+        let _ = pem::certificates("any", text.as_bytes());
+        let _ = pem::private_key("any", text.as_bytes());
+    }
+
+    #[test]
+    fn a_kubeconfig_with_any_line_changed_is_read_or_refused(line in 0_usize..20, text in "[ a-z:\\-&*{}\\[\\]'\"|>!%@]{0,20}") {
+        let written = "current-context: c\n\
+            clusters:\n- name: k\n  cluster:\n    server: https://h:1\n    certificate-authority-data: aGVsbG8=\n\
+            contexts:\n- name: c\n  context:\n    cluster: k\n    user: u\n\
+            users:\n- name: u\n  user:\n    client-key-data: aGVsbG8=\n";
+        let changed: Vec<_> =
+            written.lines().enumerate().map(|(number, old)| if number == line { &text } else { old }).collect();
+        let _ = Kubeconfig::parse(Path::new("any"), changed.join("\n").as_bytes(), None);
+    }
+}

@@ -21,6 +21,8 @@ fn shown(event: &Event) -> String {
     }
 }
 
+mod convergence;
+
 fn change(kind: watch_event::Type, revision: &str, name: Option<&str>) -> WatchEvent {
     WatchEvent {
         r#type: kind.into(),
