@@ -16,6 +16,7 @@ mod netlink;
 mod plumbing;
 mod programs;
 mod rules;
+mod table;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -30,7 +31,8 @@ use self::names::{Names, TABLE_PREFIX};
 use self::netlink::Netlink;
 use self::plumbing::{LOOPBACK, Plan, failed, refused, write_sysctl};
 use self::programs::{Conntrack, Nft};
-use self::rules::{Book, Change, Flow, Fragment, Layout, Owner, Present};
+use self::rules::{Fragment, Layout, Owner, Wanted};
+use self::table::Table;
 use crate::cidr::Cidr;
 use crate::dataplane::{
     Attached, Dataplane, DataplaneError, Description, PodAttachment, ServiceDelta, ServiceKey,
@@ -68,23 +70,13 @@ pub struct Config {
 pub struct LinuxDataplane {
     config: Config,
     names: Names,
-    layout: Layout,
     node: Arc<Mutex<Netlink>>,
     ledger: Mutex<Ledger>,
     /// Held while a pod is plumbed: the kernel's own lock would make two wait for each other anyway.
     plumbing: tokio::sync::Mutex<()>,
-    rules: tokio::sync::Mutex<Rules>,
-    nft: Nft,
+    layout: Layout,
+    table: tokio::sync::Mutex<Table>,
     conntrack: Conntrack,
-}
-
-/// The rules in force.
-#[derive(Debug)]
-struct Rules {
-    book: Book,
-    /// Whether the kernel's table is what the book says. It is not when an earlier process left one behind, until the first
-    /// change: until then that table goes on serving.
-    known: bool,
 }
 
 /// How a file in the state directory remembers that forwarding was off before us.
@@ -121,10 +113,11 @@ impl LinuxDataplane {
             services: config.services,
             dns_address: config.dns_address,
         };
-        let rules = tokio::sync::Mutex::new(Rules {
-            book: Book::default(),
-            known: false,
-        });
+        let wanted = ledger
+            .iter()
+            .filter_map(|(uid, lease)| host_ports(uid, lease))
+            .collect();
+        let table = tokio::sync::Mutex::new(Table::new(layout.clone(), nft));
         let plane = Self {
             config,
             names,
@@ -132,13 +125,12 @@ impl LinuxDataplane {
             node,
             ledger: Mutex::new(ledger),
             plumbing: tokio::sync::Mutex::new(()),
-            rules,
-            nft,
+            table,
             conntrack,
         };
         plane.prepare_node()?;
         plane.sweep()?;
-        plane.prepare_rules().await?;
+        plane.table.lock().await.prepare(wanted).await?;
         metrics::pods_count(plane.ledger.lock().iter().count());
         Ok(plane)
     }
@@ -238,90 +230,17 @@ impl LinuxDataplane {
         listed.map_err(|error| failed("list pods' namespaces", error))
     }
 
-    /// Puts pods' host ports into the book, and makes the table if there is none.
-    async fn prepare_rules(&self) -> Result<(), DataplaneError> {
-        let mut rules = self.rules.lock().await;
-        let wanted = self
-            .ledger
-            .lock()
-            .iter()
-            .filter_map(|(uid, lease)| host_ports(uid, lease))
-            .collect();
-        let change = rules.book.plan(&self.layout, wanted);
-        rules.book.commit(change);
-        if self.nft.present(&self.layout.table).await?.is_none() {
-            self.nft
-                .run(&rules.book.resync(&self.layout, &Present::default()))
-                .await?;
-            rules.known = true;
-        }
-        Ok(())
-    }
-
-    /// Carries a change out: alone when the table is known, otherwise with everything else the book holds.
-    async fn change_rules(
-        &self,
-        wanted: Vec<(Owner, Option<Fragment>)>,
-    ) -> Result<(), DataplaneError> {
-        let mut rules = self.rules.lock().await;
-        let change = rules.book.plan(&self.layout, wanted);
+    /// Carries a change of rules out, and ends the flows that lost their endpoint.
+    async fn change_rules(&self, wanted: Wanted) -> Result<(), DataplaneError> {
         let started = Instant::now();
-        let ended = if rules.known {
-            self.run_change(&mut rules, change).await?
-        } else {
-            self.resync(&mut rules, change).await?
+        let ended = {
+            let mut table = self.table.lock().await;
+            let ended = table.change(wanted).await?;
+            metrics::rules(started.elapsed(), table.services().count());
+            ended
         };
-        metrics::rules(started.elapsed(), rules.book.services().count());
-        drop(rules);
         self.conntrack.end(&ended).await;
         Ok(())
-    }
-
-    async fn run_change(
-        &self,
-        rules: &mut Rules,
-        mut change: Change,
-    ) -> Result<Vec<Flow>, DataplaneError> {
-        if !change.is_empty() {
-            // Unknown until the answer is here: a caller may stop waiting for it.
-            rules.known = false;
-            if let Err(error) = self.nft.run(&change.script).await {
-                // Somebody else touched the table: a firewall that flushes all rules, say.
-                tracing::warn!(%error, "service rules are not what they were; they are written anew");
-                return self.resync(rules, change).await;
-            }
-            rules.known = true;
-        }
-        let ended = std::mem::take(&mut change.ended_flows);
-        rules.book.commit(change);
-        Ok(ended)
-    }
-
-    async fn resync(
-        &self,
-        rules: &mut Rules,
-        mut change: Change,
-    ) -> Result<Vec<Flow>, DataplaneError> {
-        let present = self
-            .nft
-            .present(&self.layout.table)
-            .await?
-            .unwrap_or_default();
-        let ended = std::mem::take(&mut change.ended_flows);
-        rules.book.commit(change);
-        let script = rules.book.resync(&self.layout, &present);
-        if let Err(error) = self.nft.run(&script).await {
-            tracing::warn!(%error, "the table of service rules does not fit; it is replaced");
-            let table = &self.layout.table;
-            let script = rules.book.resync(&self.layout, &Present::default());
-            self.nft
-                .run(&format!(
-                    "add table ip {table}\ndelete table ip {table}\n{script}"
-                ))
-                .await?;
-        }
-        rules.known = true;
-        Ok(ended)
     }
 
     fn plan_of(&self, uid: &str, ip: Ipv4Addr) -> Plan {
@@ -438,7 +357,7 @@ impl Dataplane for LinuxDataplane {
         if result.is_ok()
             && let Some(wanted) = host_ports(uid, &lease)
         {
-            result = self.change_rules(vec![wanted]).await;
+            result = self.change_rules(Wanted::from([wanted])).await;
         }
         if let Err(error) = result {
             if fresh {
@@ -456,7 +375,7 @@ impl Dataplane for LinuxDataplane {
             return Ok(());
         };
         if !lease.host_ports.is_empty() {
-            self.change_rules(vec![(Owner::Pod(uid.to_owned()), None)])
+            self.change_rules(Wanted::from([(Owner::Pod(uid.to_owned()), None)]))
                 .await?;
         }
         let _plumbing = self.plumbing.lock().await;
@@ -478,7 +397,7 @@ impl Dataplane for LinuxDataplane {
 
     async fn apply_services(&self, delta: ServiceDelta) -> Result<(), DataplaneError> {
         check_limits(&delta.upsert)?;
-        let count = self.rules.lock().await.book.services().count();
+        let count = self.table.lock().await.services().count();
         within("services", count + delta.upsert.len(), SERVICES_COUNT)?;
         let removed = delta
             .remove
@@ -491,9 +410,9 @@ impl Dataplane for LinuxDataplane {
     async fn replace_services(&self, services: Vec<ServiceRule>) -> Result<(), DataplaneError> {
         check_limits(&services)?;
         within("services", services.len(), SERVICES_COUNT)?;
-        let present: Vec<ServiceKey> = self.rules.lock().await.book.services().cloned().collect();
+        let present: Vec<ServiceKey> = self.table.lock().await.services().cloned().collect();
         let gone = present.into_iter().map(|key| (Owner::Service(key), None));
-        // A service that is gone and one that is wanted are told apart by which comes last.
+        // A service that is there and is wanted comes twice, and the wish comes last.
         let wanted = services.iter().map(|service| self.owned(service));
         self.change_rules(gone.chain(wanted).collect()).await
     }
@@ -531,16 +450,9 @@ impl Dataplane for LinuxDataplane {
     }
 
     async fn teardown(&self) -> Result<(), DataplaneError> {
-        let mut rules = self.rules.lock().await;
+        let mut rules = self.table.lock().await;
         let _plumbing = self.plumbing.lock().await;
-        let table = &self.layout.table;
-        self.nft
-            .run(&format!("add table ip {table}\ndelete table ip {table}\n"))
-            .await?;
-        *rules = Rules {
-            book: Book::default(),
-            known: false,
-        };
+        rules.delete().await?;
         for link in self.own_links()? {
             self.node
                 .lock()
@@ -559,7 +471,7 @@ impl Dataplane for LinuxDataplane {
             ])
             .map_err(refused)?;
         self.ledger.lock().clear()?;
-        self.restore_forwarding().await
+        self.restore_forwarding(&rules).await
     }
 }
 
@@ -572,17 +484,16 @@ impl LinuxDataplane {
     }
 
     /// Turns forwarding off again if we turned it on and no other instance on this machine relies on it.
-    async fn restore_forwarding(&self) -> Result<(), DataplaneError> {
+    async fn restore_forwarding(&self, table: &Table) -> Result<(), DataplaneError> {
         let mark = self.config.state_dir.join(FORWARDING_MARK);
         if !mark.exists() {
             return Ok(());
         }
-        let others = self
-            .nft
-            .tables()
+        let others = table
+            .all()
             .await?
             .iter()
-            .any(|table| table.starts_with(TABLE_PREFIX));
+            .any(|name| name.starts_with(TABLE_PREFIX));
         if !others {
             write_sysctl(FORWARDING, "0")?;
         }

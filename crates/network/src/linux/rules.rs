@@ -67,6 +67,9 @@ pub(super) struct Fragment {
     flows: BTreeSet<Flow>,
 }
 
+/// What some owners should have in the table; `None` takes theirs away.
+pub(super) type Wanted = BTreeMap<Owner, Option<Fragment>>;
+
 /// What the kernel holds, by owner.
 #[derive(Debug, Default)]
 pub(super) struct Book {
@@ -80,14 +83,7 @@ pub(super) struct Book {
 pub(super) struct Change {
     pub(super) script: String,
     pub(super) ended_flows: Vec<Flow>,
-    fragments: Vec<(Owner, Option<Fragment>)>,
-}
-
-impl Change {
-    /// Whether the kernel already holds what is wanted.
-    pub(super) fn is_empty(&self) -> bool {
-        self.script.is_empty()
-    }
+    pub(super) fragments: Vec<(Owner, Option<Fragment>)>,
 }
 
 impl Book {
@@ -99,9 +95,16 @@ impl Book {
         })
     }
 
-    /// Plans a change of some owners' fragments; `None` removes.
-    pub(super) fn plan(&self, layout: &Layout, wanted: Vec<(Owner, Option<Fragment>)>) -> Change {
-        let wanted = last_of_each(wanted);
+    /// Everything, as a wish.
+    pub(super) fn wanted(&self) -> Wanted {
+        self.fragments
+            .iter()
+            .map(|(owner, fragment)| (owner.clone(), Some(fragment.clone())))
+            .collect()
+    }
+
+    /// Plans a change of some owners' fragments.
+    pub(super) fn plan(&self, layout: &Layout, wanted: &Wanted) -> Change {
         let mut old = Fragment::default();
         let mut counts = BTreeMap::<Ipv4Addr, isize>::new();
         for owner in wanted.keys() {
@@ -115,9 +118,9 @@ impl Book {
         }
         let mut new = Fragment::default();
         let mut fragments = Vec::with_capacity(wanted.len());
-        for (owner, fragment) in &wanted {
+        for (owner, fragment) in wanted {
             let fragment = fragment.clone().map(|mut fragment| {
-                self.drop_claimed(owner, &mut fragment, &wanted, &new);
+                self.drop_claimed(owner, &mut fragment, wanted, &new);
                 fragment
                     .hairpin
                     .iter()
@@ -212,7 +215,7 @@ impl Book {
         &self,
         owner: &Owner,
         fragment: &mut Fragment,
-        wanted: &BTreeMap<Owner, Option<Fragment>>,
+        wanted: &Wanted,
         new: &Fragment,
     ) {
         fragment.elements.retain(|key, _| {
@@ -224,10 +227,6 @@ impl Book {
             free
         });
     }
-}
-
-fn last_of_each(wanted: Vec<(Owner, Option<Fragment>)>) -> BTreeMap<Owner, Option<Fragment>> {
-    wanted.into_iter().collect()
 }
 
 /// The names of what a table holds.

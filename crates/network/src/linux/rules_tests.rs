@@ -51,7 +51,7 @@ fn remove(book: &mut Book, name: &str) -> String {
 }
 
 fn apply(book: &mut Book, wanted: Vec<(Owner, Option<Fragment>)>) -> String {
-    let change = book.plan(&layout(), wanted);
+    let change = book.plan(&layout(), &wanted.into_iter().collect());
     let script = change.script.clone();
     book.commit(change);
     script
@@ -178,7 +178,7 @@ fn a_udp_endpoint_that_goes_ends_its_flows() {
     let fragment = Fragment::of_service(&layout(), &web);
     let change = book.plan(
         &layout(),
-        vec![(Owner::Service(web.key.clone()), Some(fragment))],
+        &Wanted::from([(Owner::Service(web.key.clone()), Some(fragment))]),
     );
     let endpoint = "10.244.0.2".parse().unwrap();
     assert_eq!(
