@@ -21,3 +21,4 @@ pub mod ledger;
 pub mod limits;
 pub mod linux;
 pub mod metrics;
+pub mod rootless;

@@ -12,8 +12,8 @@
 //! belong to those of the thread that called [`LinuxDataplane::start`].
 
 mod names;
-mod netlink;
-mod plumbing;
+pub(crate) mod netlink;
+pub(crate) mod plumbing;
 mod programs;
 mod rules;
 mod table;
@@ -30,6 +30,7 @@ use pontoon_api::name::PodUid;
 use self::names::{Names, TABLE_PREFIX};
 use self::netlink::Netlink;
 use self::plumbing::{LOOPBACK, Plan, failed, refused, write_sysctl};
+pub(crate) use self::programs::find as find_program;
 use self::programs::{Conntrack, Nft};
 use self::rules::{Fragment, Layout, Owner, Wanted};
 use self::table::Table;

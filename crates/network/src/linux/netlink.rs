@@ -28,13 +28,13 @@ use crate::cidr::Cidr;
 
 /// One open socket.
 #[derive(Debug)]
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
 }
 
 /// A change to ask for, with the words that name it in an error.
-pub(super) struct Request {
+pub(crate) struct Request {
     what: &'static str,
     message: RouteNetlinkMessage,
     flags: u16,
@@ -44,19 +44,19 @@ pub(super) struct Request {
 
 /// Why a batch failed.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     /// What was asked.
-    pub(super) what: &'static str,
+    pub(crate) what: &'static str,
     /// The kernel's answer.
-    pub(super) source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 /// One network interface as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) index: u32,
-    pub(super) name: String,
-    pub(super) up: bool,
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) up: bool,
 }
 
 /// The table of the node's own addresses (`RT_TABLE_LOCAL`).
@@ -67,7 +67,7 @@ const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 impl Netlink {
     /// Opens a socket in the calling thread's network namespace, where it stays wherever it is used from.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -79,7 +79,7 @@ impl Netlink {
 
     /// Sends the requests as one batch and waits for each answer. The kernel does them in order and does not stop at a failure;
     /// the first one is returned.
-    pub(super) fn change(&mut self, requests: Vec<Request>) -> Result<(), Refused> {
+    pub(crate) fn change(&mut self, requests: Vec<Request>) -> Result<(), Refused> {
         let mut bytes = Vec::new();
         let first = self.sequence + 1;
         let mut asked = Vec::with_capacity(requests.len());
@@ -117,7 +117,7 @@ impl Netlink {
     }
 
     /// Every interface of the namespace.
-    pub(super) fn links(&mut self) -> io::Result<Vec<Link>> {
+    pub(crate) fn links(&mut self) -> io::Result<Vec<Link>> {
         let answers = self.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
         Ok(answers
             .into_iter()
@@ -129,7 +129,7 @@ impl Netlink {
     }
 
     /// The index of the interface of that name.
-    pub(super) fn link_index(&mut self, name: &str) -> io::Result<u32> {
+    pub(crate) fn link_index(&mut self, name: &str) -> io::Result<u32> {
         self.sequence += 1;
         let mut bytes = Vec::new();
         let message = RouteNetlinkMessage::GetLink(LinkUnspec::new_with_name(name).build());
@@ -216,7 +216,7 @@ fn link_of(message: &LinkMessage) -> Link {
 }
 
 /// Brings an interface up.
-pub(super) fn set_up(index: u32) -> Request {
+pub(crate) fn set_up(index: u32) -> Request {
     Request {
         what: "bring an interface up",
         message: RouteNetlinkMessage::SetLink(LinkUnspec::new_with_index(index).up().build()),
@@ -226,14 +226,14 @@ pub(super) fn set_up(index: u32) -> Request {
 }
 
 /// One end of a pair: its name, hardware address and MTU.
-pub(super) struct VethEnd<'a> {
-    pub(super) name: &'a str,
-    pub(super) mac: [u8; 6],
+pub(crate) struct VethEnd<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) mac: [u8; 6],
 }
 
 /// Makes a pair of interfaces: `here`, which is up, in the socket's namespace, and `there`, which is down (it cannot be brought up
 /// before it is paired), in the namespace that `netns` names.
-pub(super) fn add_veth(
+pub(crate) fn add_veth(
     here: &VethEnd<'_>,
     there: &VethEnd<'_>,
     netns: BorrowedFd<'_>,
@@ -260,7 +260,7 @@ pub(super) fn add_veth(
 }
 
 /// Removes an interface by name, and with it its routes and its peer.
-pub(super) fn delete_link(name: &str) -> Request {
+pub(crate) fn delete_link(name: &str) -> Request {
     Request {
         what: "remove an interface",
         message: RouteNetlinkMessage::DelLink(LinkUnspec::new_with_name(name).build()),
@@ -277,7 +277,7 @@ fn address(index: u32, ip: Ipv4Addr) -> AddressMessage {
 }
 
 /// Adds an address of 32 bits to an interface.
-pub(super) fn add_address(index: u32, ip: Ipv4Addr) -> Request {
+pub(crate) fn add_address(index: u32, ip: Ipv4Addr) -> Request {
     Request {
         what: "add an address",
         message: RouteNetlinkMessage::NewAddress(address(index, ip)),
@@ -287,7 +287,7 @@ pub(super) fn add_address(index: u32, ip: Ipv4Addr) -> Request {
 }
 
 /// Takes an address from an interface.
-pub(super) fn delete_address(index: u32, ip: Ipv4Addr) -> Request {
+pub(crate) fn delete_address(index: u32, ip: Ipv4Addr) -> Request {
     Request {
         what: "remove an address",
         message: RouteNetlinkMessage::DelAddress(address(index, ip)),
@@ -297,7 +297,7 @@ pub(super) fn delete_address(index: u32, ip: Ipv4Addr) -> Request {
 }
 
 /// Makes `gateway` reachable at once: its hardware address never has to be asked for and never goes stale.
-pub(super) fn add_neighbour(index: u32, ip: Ipv4Addr, mac: [u8; 6]) -> Request {
+pub(crate) fn add_neighbour(index: u32, ip: Ipv4Addr, mac: [u8; 6]) -> Request {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Inet;
     message.header.ifindex = index;
@@ -318,7 +318,7 @@ pub(super) fn add_neighbour(index: u32, ip: Ipv4Addr, mac: [u8; 6]) -> Request {
 
 /// Routes `network` by way of `gateway`, which is on the link itself whatever its address. `source` is the address that the node's
 /// own packets carry on that way.
-pub(super) fn add_route(
+pub(crate) fn add_route(
     network: Cidr,
     gateway: Ipv4Addr,
     index: u32,
@@ -356,7 +356,7 @@ fn local_route(network: Cidr, index: u32, source: Ipv4Addr) -> RouteNetlinkMessa
 }
 
 /// Makes every address of `network` one of the node's own.
-pub(super) fn add_local_route(network: Cidr, index: u32, source: Ipv4Addr) -> Request {
+pub(crate) fn add_local_route(network: Cidr, index: u32, source: Ipv4Addr) -> Request {
     let message = local_route(network, index, source);
     Request {
         what: "add the route of the service network",
@@ -367,7 +367,7 @@ pub(super) fn add_local_route(network: Cidr, index: u32, source: Ipv4Addr) -> Re
 }
 
 /// Takes the route that [`add_local_route`] made away.
-pub(super) fn delete_local_route(network: Cidr, index: u32, source: Ipv4Addr) -> Request {
+pub(crate) fn delete_local_route(network: Cidr, index: u32, source: Ipv4Addr) -> Request {
     let RouteNetlinkMessage::NewRoute(route) = local_route(network, index, source) else {
         unreachable!("local_route makes this variant")
     };

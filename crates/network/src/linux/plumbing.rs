@@ -26,24 +26,24 @@ use crate::dataplane::DataplaneError;
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// The loopback interface is the first of every namespace (`LOOPBACK_IFINDEX`).
-pub(super) const LOOPBACK: u32 = 1;
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// The pod's end of its link.
 const POD_LINK: &str = "eth0";
 
 /// What a pod's link is made of.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) netns: std::path::PathBuf,
-    pub(super) link: String,
-    pub(super) ip: Ipv4Addr,
+pub(crate) struct Plan {
+    pub(crate) netns: std::path::PathBuf,
+    pub(crate) link: String,
+    pub(crate) ip: Ipv4Addr,
     /// The node's address on every pod's link: what pods see the node's own connections come from.
-    pub(super) node_end: Ipv4Addr,
-    pub(super) mtu: u32,
+    pub(crate) node_end: Ipv4Addr,
+    pub(crate) mtu: u32,
 }
 
 /// Whether the namespace and the link are there already.
-pub(super) fn is_built(plan: &Plan) -> bool {
+pub(crate) fn is_built(plan: &Plan) -> bool {
     is_namespace(&plan.netns) && nix::net::if_::if_nametoindex(plan.link.as_str()).is_ok()
 }
 
@@ -55,7 +55,7 @@ fn is_namespace(path: &Path) -> bool {
 ///
 /// # Errors
 /// What failed; whatever was made is taken away again.
-pub(super) fn build(plan: &Plan, node: &Mutex<Netlink>) -> Result<(), DataplaneError> {
+pub(crate) fn build(plan: &Plan, node: &Mutex<Netlink>) -> Result<(), DataplaneError> {
     let result = build_steps(plan, node);
     if result.is_err() {
         // The first error is the one to tell; what cannot be undone is swept at the next start.
@@ -120,7 +120,7 @@ fn build_steps(plan: &Plan, node: &Mutex<Netlink>) -> Result<(), DataplaneError>
 ///
 /// # Errors
 /// What could not be removed.
-pub(super) fn demolish(
+pub(crate) fn demolish(
     netns: &Path,
     link: &str,
     node: &Mutex<Netlink>,
@@ -135,7 +135,7 @@ pub(super) fn demolish(
 ///
 /// # Errors
 /// What could not be removed.
-pub(super) fn unname(netns: &Path) -> Result<(), DataplaneError> {
+pub(crate) fn unname(netns: &Path) -> Result<(), DataplaneError> {
     loop {
         match umount2(netns, MntFlags::MNT_DETACH) {
             Ok(()) => {}
@@ -167,12 +167,12 @@ fn bind(source: &str, target: &Path) -> Result<(), DataplaneError> {
 ///
 /// # Errors
 /// What the kernel said.
-pub(super) fn write_sysctl(path: &str, value: &str) -> Result<(), DataplaneError> {
+pub(crate) fn write_sysctl(path: &str, value: &str) -> Result<(), DataplaneError> {
     fs::write(path, value).map_err(|error| failed(&format!("write {path}"), error))
 }
 
 /// An error of the kernel as the port tells it.
-pub(super) fn failed(operation: &str, source: io::Error) -> DataplaneError {
+pub(crate) fn failed(operation: &str, source: io::Error) -> DataplaneError {
     match source.kind() {
         io::ErrorKind::PermissionDenied => DataplaneError::NotPermitted {
             operation: operation.to_owned(),
@@ -186,6 +186,6 @@ pub(super) fn failed(operation: &str, source: io::Error) -> DataplaneError {
 }
 
 /// A refused batch as the port tells it.
-pub(super) fn refused(refused: Refused) -> DataplaneError {
+pub(crate) fn refused(refused: Refused) -> DataplaneError {
     failed(refused.what, refused.source)
 }
