@@ -9,6 +9,7 @@ pub mod duration;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod label_selector;
 mod lease;
 mod metadata;
 mod namespace;
@@ -22,6 +23,10 @@ mod secret;
 mod service;
 mod service_account;
 mod typed;
+mod workload;
+
+#[cfg(test)]
+mod golden;
 
 static ALL: [&dyn Kind; 14] = [
     &Typed::<config_map::ConfigMaps>::new(),

@@ -81,7 +81,7 @@ pub(super) fn validate(
     }
     let field = path.child("finalizers");
     for (index, finalizer) in metadata.finalizers.iter().flatten().enumerate() {
-        self::finalizer(finalizer, &field.index(index), &field, errors);
+        self::finalizer(finalizer, &field.index(index), errors);
     }
 }
 
@@ -130,8 +130,8 @@ pub(super) fn annotations(
 
 fn owner_references(owners: &[OwnerReference], field: &Path<'_>, errors: &mut Errors) {
     let mut controller: Option<&OwnerReference> = None;
-    for (index, owner) in owners.iter().enumerate() {
-        let field = field.index(index);
+    // Kubernetes leaves the index out of these paths.
+    for owner in owners {
         if owner.api_version.is_empty() {
             errors.push(FieldError::invalid(
                 &field.child("apiVersion"),
@@ -186,7 +186,7 @@ fn owner_references(owners: &[OwnerReference], field: &Path<'_>, errors: &mut Er
 /// Finalizers that need no domain: Kubernetes' own.
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
-fn finalizer(name: &str, _item: &Path<'_>, field: &Path<'_>, errors: &mut Errors) {
+fn finalizer(name: &str, field: &Path<'_>, errors: &mut Errors) {
     let problems = format::qualified_name(name);
     if !problems.is_empty() {
         validation::each(errors, field, name, problems);

@@ -1,11 +1,24 @@
 //! Pod: containers that share one address and one fate.
 
-use super::duration::age;
-use super::typed::{Definition, selectable, spec_and_status};
-use crate::kind::{Column, Descriptor, Scope, Subresource, Verb};
+use super::typed::{Definition, selectable};
+use crate::kind::{Column, Descriptor, Part, Scope, Subresource, Verb};
+use crate::validation::{Errors, FieldError, Path};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use serde_json::Value;
+
+mod containers;
+pub(super) mod defaults;
+mod env;
+pub(super) mod honoured;
+pub(super) mod placement;
+mod probes;
+pub(super) mod resources;
+mod security;
+pub(super) mod spec;
+mod table;
+mod update;
+mod volumes;
 
 pub(super) struct Pods;
 
@@ -55,7 +68,78 @@ impl Definition for Pods {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
     const GENERATION: bool = true;
 
-    spec_and_status!();
+    fn default(object: &mut Pod) {
+        defaults::pod(object);
+    }
+
+    fn prepare_create(object: &mut Pod) {
+        let quality = object.spec.as_ref().map(resources::quality);
+        object.status = Some(PodStatus {
+            phase: Some("Pending".to_owned()),
+            qos_class: quality.map(str::to_owned),
+            ..Default::default()
+        });
+    }
+
+    fn prepare_update(object: &mut Pod, old: &Pod, part: Part) {
+        match part {
+            Part::Main => object.status.clone_from(&old.status),
+            Part::Status => {
+                object.spec.clone_from(&old.spec);
+                object
+                    .metadata
+                    .owner_references
+                    .clone_from(&old.metadata.owner_references);
+                object
+                    .metadata
+                    .deletion_timestamp
+                    .clone_from(&old.metadata.deletion_timestamp);
+                let status = object.status.get_or_insert_default();
+                if status.qos_class.is_none() {
+                    status.qos_class = old
+                        .status
+                        .as_ref()
+                        .and_then(|status| status.qos_class.clone());
+                }
+            }
+        }
+    }
+
+    fn spec_changed(new: &Pod, old: &Pod) -> bool {
+        new.spec != old.spec
+    }
+
+    fn validate(object: &Pod, errors: &mut Errors) {
+        let empty = PodSpec::default();
+        let path = Path::new("spec");
+        let pod_spec = object.spec.as_ref().unwrap_or(&empty);
+        spec::validate(pod_spec, &path, errors);
+        if pod_spec
+            .ephemeral_containers
+            .as_ref()
+            .is_some_and(|list| !list.is_empty())
+        {
+            let detail = "cannot be set on create";
+            errors.push(FieldError::forbidden(
+                &path.child("ephemeralContainers"),
+                detail,
+            ));
+        }
+    }
+
+    fn validate_update(new: &Pod, old: &Pod, part: Part, errors: &mut Errors) {
+        if part == Part::Main {
+            update::validate(new, old, errors);
+        }
+    }
+
+    fn warnings(object: &Pod) -> Vec<String> {
+        object
+            .spec
+            .as_ref()
+            .map(|spec| honoured::warnings(spec, "spec"))
+            .unwrap_or_default()
+    }
 
     selectable! {
         "spec.nodeName" => "/spec/nodeName",
@@ -69,9 +153,9 @@ impl Definition for Pods {
     }
 
     fn cells(object: &Pod, now: Timestamp) -> Vec<Value> {
-        vec![
-            object.metadata.name.clone().into(),
-            age(&object.metadata, now),
-        ]
+        table::cells(object, now)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,16 @@
 //! Service: one name and address for many pods.
 
 use super::duration::age;
-use super::typed::{Definition, selectable, spec_and_status};
-use crate::kind::{Column, Descriptor, Scope, Subresource, Verb};
+use super::typed::{Definition, selectable, without_effect};
+use crate::kind::{Column, Descriptor, Part, Scope, Subresource, Verb};
+use crate::validation::{Errors, format};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use serde_json::Value;
+
+mod defaults;
+mod rules;
+mod table;
 
 pub(super) struct Services;
 
@@ -36,17 +41,131 @@ impl Definition for Services {
 
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
 
-    spec_and_status!();
-
     selectable! {
         "spec.clusterIP" => "/spec/clusterIP",
         "spec.type" => "/spec/type",
     }
 
+    fn name(name: &str) -> Vec<String> {
+        format::dns1035_label(name)
+    }
+
+    fn default(object: &mut Service) {
+        defaults::service(object.spec.get_or_insert_default());
+    }
+
+    fn prepare_create(object: &mut Service) {
+        let mut status = k8s_openapi::api::core::v1::ServiceStatus::default();
+        status.load_balancer.get_or_insert_default();
+        object.status = Some(status);
+        defaults::cluster_ips(object.spec.get_or_insert_default(), None);
+    }
+
+    fn prepare_update(object: &mut Service, old: &Service, part: Part) {
+        match part {
+            Part::Main => {
+                object.status.clone_from(&old.status);
+                let empty = ServiceSpec::default();
+                let old = old.spec.as_ref().unwrap_or(&empty);
+                let spec = object.spec.get_or_insert_default();
+                defaults::cluster_ips(spec, Some(old));
+                defaults::keep_allocated(spec, old);
+            }
+            Part::Status => object.spec.clone_from(&old.spec),
+        }
+    }
+
+    fn validate(object: &Service, errors: &mut Errors) {
+        if let Some(spec) = &object.spec {
+            rules::validate(spec, errors);
+        }
+    }
+
+    fn validate_update(new: &Service, old: &Service, part: Part, errors: &mut Errors) {
+        if let (Some(new), Some(old), Part::Main) = (&new.spec, &old.spec, part) {
+            rules::validate_update(new, old, errors);
+        }
+    }
+
+    fn warnings(object: &Service) -> Vec<String> {
+        let Some(spec) = &object.spec else {
+            return Vec::new();
+        };
+        let local = |policy: &Option<String>| policy.as_deref() == Some("Local");
+        without_effect(&[
+            (
+                "spec.externalIPs",
+                spec.external_ips
+                    .as_ref()
+                    .is_some_and(|list| !list.is_empty()),
+            ),
+            (
+                "spec.externalTrafficPolicy",
+                local(&spec.external_traffic_policy),
+            ),
+            (
+                "spec.internalTrafficPolicy",
+                local(&spec.internal_traffic_policy),
+            ),
+            ("spec.loadBalancerClass", spec.load_balancer_class.is_some()),
+            ("spec.loadBalancerIP", spec.load_balancer_ip.is_some()),
+            (
+                "spec.loadBalancerSourceRanges",
+                spec.load_balancer_source_ranges.is_some(),
+            ),
+            (
+                "spec.trafficDistribution",
+                spec.traffic_distribution.is_some(),
+            ),
+        ])
+    }
+
     fn cells(object: &Service, now: Timestamp) -> Vec<Value> {
+        let empty = ServiceSpec::default();
+        let spec = object.spec.as_ref().unwrap_or(&empty);
         vec![
             object.metadata.name.clone().into(),
+            spec.type_.clone().into(),
+            table::cluster_ip(spec).into(),
+            table::external_ip(spec, object.status.as_ref()).into(),
+            table::ports(spec).into(),
             age(&object.metadata, now),
+            table::selector(spec).into(),
         ]
     }
 }
+
+/// Whether pods reach the service through an address of its own.
+fn has_cluster_ip(spec: &ServiceSpec) -> bool {
+    matches!(
+        spec.type_.as_deref(),
+        Some("ClusterIP" | "NodePort" | "LoadBalancer")
+    )
+}
+
+fn has_node_ports(spec: &ServiceSpec) -> bool {
+    match spec.type_.as_deref() {
+        Some("NodePort") => true,
+        Some("LoadBalancer") => spec.allocate_load_balancer_node_ports != Some(false),
+        _ => false,
+    }
+}
+
+fn is_headless(spec: &ServiceSpec) -> bool {
+    spec.cluster_ip.as_deref() == Some("None")
+}
+
+/// Whether it can be reached from outside the cluster.
+fn is_external(spec: &ServiceSpec) -> bool {
+    match spec.type_.as_deref() {
+        Some("NodePort" | "LoadBalancer") => true,
+        Some("ClusterIP") => spec
+            .external_ips
+            .as_ref()
+            .is_some_and(|list| !list.is_empty()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,14 @@ impl Definition for ServiceAccounts {
 
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
 
+    fn warnings(object: &ServiceAccount) -> Vec<String> {
+        let pulls = object
+            .image_pull_secrets
+            .as_ref()
+            .is_some_and(|list| !list.is_empty());
+        super::typed::without_effect(&[("imagePullSecrets", pulls)])
+    }
+
     fn cells(object: &ServiceAccount, now: Timestamp) -> Vec<Value> {
         vec![
             object.metadata.name.clone().into(),

@@ -186,6 +186,15 @@ impl<D: Definition> Kind for Typed<D> {
     }
 }
 
+/// Warnings for those fields that are set.
+pub(super) fn without_effect(fields: &[(&str, bool)]) -> Vec<String> {
+    let set = fields.iter().filter(|(_, set)| *set);
+    set.map(|(field, _)| {
+        format!("{field}: Pontoon does not honour this field yet; it has no effect")
+    })
+    .collect()
+}
+
 /// Makes the hooks of a kind whose object is `spec` and `status`: a write of one part leaves the other as it was.
 macro_rules! spec_and_status {
     () => {
