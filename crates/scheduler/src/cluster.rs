@@ -227,7 +227,7 @@ impl Cluster {
         };
         let ending = pod.metadata.deletion_timestamp.is_some();
         let shape = Shaped::new(self.shape(pod));
-        self.count(key, uid, &shape, node, false, ending)
+        self.count(key, PodUid::new(uid), &shape, node, false, ending)
     }
 
     /// A pod is gone.
@@ -240,7 +240,7 @@ impl Cluster {
     pub fn assume(&mut self, pod: &PendingPod, node: &str) -> Wake {
         self.count(
             Arc::clone(&pod.key),
-            pod.uid.as_str(),
+            pod.uid.clone(),
             &pod.shape,
             node,
             true,

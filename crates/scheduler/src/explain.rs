@@ -32,8 +32,12 @@ impl Explanation {
         self.nodes += 1;
         *self.by_rule.entry(refusal.rule.name()).or_insert(0) += 1;
         self.wake |= Rule::wake(refusal.rule);
-        for words in refusal.words {
-            *self.reasons.entry(words).or_insert(0) += 1;
+        for words in refusal.words.as_slice() {
+            if let Some(count) = self.reasons.get_mut(words.as_ref()) {
+                *count += 1;
+            } else {
+                self.reasons.insert(words.clone().into_owned(), 1);
+            }
         }
     }
 

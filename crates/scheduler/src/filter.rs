@@ -17,6 +17,7 @@ use crate::limits::MAX_REMEMBERED_CONSTRAINTS;
 use crate::shape::NodeConstraint;
 use crate::slots::{Slot, TextMap};
 use crate::wake::Wake;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// One rule.
@@ -79,14 +80,29 @@ impl Rule {
 /// A refusal in words.
 pub struct Refusal {
     pub rule: Rule,
-    pub words: Vec<String>,
+    pub words: Words,
+}
+
+/// What a rule has against a node: mostly one fixed sentence.
+pub enum Words {
+    One(Cow<'static, str>),
+    Several(Vec<Cow<'static, str>>),
+}
+
+impl Words {
+    pub fn as_slice(&self) -> &[Cow<'static, str>] {
+        match self {
+            Self::One(words) => std::slice::from_ref(words),
+            Self::Several(all) => all,
+        }
+    }
 }
 
 impl Refusal {
-    pub fn new(rule: Rule, words: &str) -> Self {
+    pub fn new(rule: Rule, words: impl Into<Cow<'static, str>>) -> Self {
         Self {
             rule,
-            words: vec![words.to_owned()],
+            words: Words::One(words.into()),
         }
     }
 }

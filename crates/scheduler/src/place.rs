@@ -17,7 +17,7 @@ use crate::score::Scores;
 use crate::shape::{Handler, Shaped};
 use crate::slots::{Slot, TextMap};
 use crate::wake::Wake;
-use class::Class;
+use class::{Class, Demand};
 use counters::Counters;
 use pontoon_api::{NodeName, PodUid};
 use std::sync::Arc;
@@ -77,6 +77,8 @@ struct Round<'a> {
     counters: Counters,
     scores: Scores,
     candidates: Vec<Slot>,
+    /// Why pods of a demand were refused.
+    refused: TextMap<Demand, Arc<Explanation>>,
     sample: usize,
     stride: usize,
 }
@@ -101,7 +103,7 @@ impl<'a> Round<'a> {
             .collect();
         let sample = sample_size(cluster.node_count());
         let stride = stride(cluster.nodes.len(), cluster.seed);
-        let (scores, candidates) = (Scores::default(), Vec::new());
+        let (scores, candidates, refused) = (Scores::default(), Vec::new(), TextMap::default());
         Self {
             cluster,
             classes,
@@ -109,6 +111,7 @@ impl<'a> Round<'a> {
             counters,
             scores,
             candidates,
+            refused,
             sample,
             stride,
         }
@@ -135,21 +138,15 @@ impl<'a> Round<'a> {
             .by_shape
             .get(&pod.shape)
             .expect("every pod of the batch has a class");
-        let standing = self.classes[class]
-            .refused
-            .as_ref()
-            .filter(|_| self.classes[class].refusal_stands());
-        if let Some(why) = standing {
-            return Decision::Unschedulable {
-                pod: key,
-                uid,
-                why: Arc::clone(why),
-            };
+        if let Some(why) = self.standing_refusal(class) {
+            return Decision::Unschedulable { pod: key, uid, why };
         }
         let Some(slot) = self.choose(class) else {
             // Preemption belongs here: no node takes the pod as things are.
             let why = Arc::new(self.explain(class));
-            self.classes[class].refused = Some(Arc::clone(&why));
+            if let Some(demand) = self.classes[class].demand(self.cluster) {
+                self.refused.insert(demand, Arc::clone(&why));
+            }
             return Decision::Unschedulable { pod: key, uid, why };
         };
         self.assume(pod, class, slot);
@@ -158,6 +155,14 @@ impl<'a> Round<'a> {
             uid,
             node: self.cluster.nodes[slot].name.clone(),
         }
+    }
+
+    fn standing_refusal(&self, class: usize) -> Option<Arc<Explanation>> {
+        if self.refused.is_empty() {
+            return None;
+        }
+        let demand = self.classes[class].demand(self.cluster)?;
+        self.refused.get(&demand).cloned()
     }
 
     /// Asks nodes until enough are found, and takes the best.

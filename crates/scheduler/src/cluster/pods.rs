@@ -23,7 +23,7 @@ impl Cluster {
     pub(super) fn count(
         &mut self,
         key: Arc<str>,
-        uid: &str,
+        uid: PodUid,
         shape: &Shaped,
         node: &str,
         assumed: bool,
@@ -32,7 +32,7 @@ impl Cluster {
         let slot = self.slot_of(node);
         let shape = self.shapes.hold(shape, &self.ledger);
         let entry = PodEntry {
-            uid: PodUid::new(uid),
+            uid,
             shape,
             slot,
             assumed,

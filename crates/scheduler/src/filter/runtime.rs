@@ -23,5 +23,5 @@ pub fn refusal(constraint: &NodeConstraint, node: &NodeEntry) -> Option<Refusal>
         Handler::Named(handler) => format!("node(s) didn't have the runtime handler {handler:?}"),
         Handler::Default => return None,
     };
-    Some(Refusal::new(Rule::Runtime, &words))
+    Some(Refusal::new(Rule::Runtime, words))
 }

@@ -58,7 +58,7 @@ impl HardSpread {
         if self.domains.of(slot, topologies).is_none() {
             return Some(Refusal::new(
                 Rule::Spread,
-                &format!("{words} (missing required label)"),
+                format!("{words} (missing required label)"),
             ));
         }
         (!self.admits(slot, topologies, counters)).then(|| Refusal::new(Rule::Spread, words))

@@ -17,5 +17,5 @@ pub fn refusal(constraint: &NodeConstraint, node: &NodeEntry) -> Option<Refusal>
         "node(s) had untolerated taint {{{}: {}}}",
         taint.key, taint.value
     );
-    Some(Refusal::new(Rule::Taints, &words))
+    Some(Refusal::new(Rule::Taints, words))
 }

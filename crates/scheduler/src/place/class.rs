@@ -2,13 +2,12 @@
 
 use super::counters::{Counters, Domains, Group};
 use crate::cluster::{Cluster, ShapeId};
-use crate::explain::Explanation;
 use crate::filter::pod_affinity::PodRules;
 use crate::filter::spread::HardSpread;
 use crate::filter::{affinity, taints};
 use crate::ledger::Needs;
 use crate::score::spread::{SoftSpread, weight};
-use crate::shape::{PodTerm, Shape, Shaped, Spread};
+use crate::shape::{HostPort, PodTerm, Shape, Shaped, Spread};
 use crate::slots::Tally;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,8 +42,6 @@ pub struct Class {
     pub matching: Option<Vec<usize>>,
     /// Classes that a placed pod of this class keeps away, and from which domains.
     pub repels: Option<Vec<(usize, Domains)>>,
-    /// Why the last pod of this class was not placed.
-    pub refused: Option<Arc<Explanation>>,
 }
 
 impl Class {
@@ -65,17 +62,35 @@ impl Class {
             preferred_pods: preferred_pods(cluster, counters, shape),
             matching: None,
             repels: None,
-            refused: None,
             shape: shape.clone(),
             id,
         }
     }
 
-    /// Whether a refusal of this class stands while the batch is placed: placements only take
-    /// room away, except where other pods' places decide.
-    pub fn refusal_stands(&self) -> bool {
-        self.hard.is_empty() && self.pods.towards.is_empty()
+    /// What decides whether a node takes a pod of the class, where other pods' places do not: classes of
+    /// one demand are refused together, and stay refused while a batch is placed, for placements
+    /// only take room away.
+    pub fn demand(&self, cluster: &Cluster) -> Option<Demand> {
+        if !self.hard.is_empty() || !self.pods.is_empty() {
+            return None;
+        }
+        let (amounts, unknown) = cluster.shapes.get(self.id).needs.demand();
+        Some(Demand {
+            table: self.table,
+            amounts: amounts.to_vec(),
+            unknown: unknown.to_vec(),
+            ports: self.shape.ports.clone(),
+        })
     }
+}
+
+/// See [`Class::demand`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Demand {
+    table: usize,
+    amounts: Vec<(usize, i64)>,
+    unknown: Vec<String>,
+    ports: Vec<HostPort>,
 }
 
 pub fn domains(cluster: &mut Cluster, key: &str) -> Domains {

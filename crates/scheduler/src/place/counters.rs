@@ -92,6 +92,10 @@ struct Counter {
 pub struct Counters {
     counters: Vec<Counter>,
     known: TextMap<(Group, Domains), usize>,
+    by_owner: TextMap<String, Vec<usize>>,
+    by_namespace: TextMap<String, Vec<usize>>,
+    /// Counters of terms, which can speak of any namespace.
+    of_terms: Vec<usize>,
 }
 
 impl Counters {
@@ -137,6 +141,16 @@ impl Counters {
                 }
             }
         });
+        let at = self.counters.len();
+        match &group {
+            Group::Owner(owner) => self.by_owner.entry(owner.clone()).or_default().push(at),
+            Group::Selected(namespace, _) => self
+                .by_namespace
+                .entry(namespace.clone())
+                .or_default()
+                .push(at),
+            Group::Terms(_) => self.of_terms.push(at),
+        }
         self.counters.push(Counter {
             group,
             domains,
@@ -144,15 +158,24 @@ impl Counters {
             counts,
             version: 0,
         });
-        self.counters.len() - 1
+        at
     }
 
-    /// The counters that count pods of this shape.
+    /// The counters that count pods of this shape. Costs the counters of its owner and its namespace, and
+    /// those of terms.
     pub fn matching(&self, shape: &Shape) -> Vec<usize> {
-        let counters = self.counters.iter().enumerate();
-        counters
-            .filter(|(_, counter)| counter.group.matches(shape))
-            .map(|(at, _)| at)
+        let owner = shape
+            .owner
+            .as_ref()
+            .and_then(|owner| self.by_owner.get(owner));
+        let namespace = self.by_namespace.get(&shape.namespace);
+        let near = owner
+            .into_iter()
+            .chain(namespace)
+            .flatten()
+            .chain(&self.of_terms)
+            .copied();
+        near.filter(|at| self.counters[*at].group.matches(shape))
             .collect()
     }
 

@@ -54,18 +54,22 @@ pub fn add(
     let counted = raw.iter().copied().filter(|one| *one != UNLABELLED);
     let least = counted.clone().min().unwrap_or(0);
     let most = counted.max().unwrap_or(0);
+    // `BEST / most`, scaled up: one division for all nodes.
+    let factor = if most == 0 {
+        0
+    } else {
+        (BEST << FACTOR_BITS) / most
+    };
     for (total, raw) in total.iter_mut().zip(raw.iter()) {
         if *raw == UNLABELLED {
             continue;
         }
-        let score = if most == 0 {
-            BEST
-        } else {
-            BEST * (most + least - raw) / most
-        };
-        *total += weight * score;
+        let share = ((most + least - raw) * factor) >> FACTOR_BITS;
+        *total += weight * if most == 0 { BEST } else { share };
     }
 }
+
+const FACTOR_BITS: u32 = 32;
 
 /// `ln(domains + 2)` in thousandths.
 pub fn weight(domains: usize) -> i64 {
