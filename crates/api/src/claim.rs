@@ -14,7 +14,11 @@ pub fn of(kind: &str, object: &Value) -> Vec<String> {
     if kind != "Service" {
         return Vec::new();
     }
-    let addresses = object.pointer("/spec/clusterIPs").and_then(Value::as_array).cloned().unwrap_or_default();
+    let addresses = object
+        .pointer("/spec/clusterIPs")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let first = object.pointer("/spec/clusterIP").cloned();
     let mut claims: Vec<String> = addresses
         .iter()
@@ -23,9 +27,22 @@ pub fn of(kind: &str, object: &Value) -> Vec<String> {
         .filter(|address| !address.is_empty() && *address != "None")
         .map(|address| format!("ip-{address}"))
         .collect();
-    for port in object.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten() {
-        if let Some(number) = port.get("nodePort").and_then(Value::as_u64).filter(|number| *number != 0) {
-            let protocol = port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_lowercase();
+    for port in object
+        .pointer("/spec/ports")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(number) = port
+            .get("nodePort")
+            .and_then(Value::as_u64)
+            .filter(|number| *number != 0)
+        {
+            let protocol = port
+                .get("protocol")
+                .and_then(Value::as_str)
+                .unwrap_or("TCP")
+                .to_lowercase();
             claims.push(format!("port-{protocol}-{number}"));
         }
     }
@@ -55,12 +72,21 @@ mod tests {
             "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
             "ports": [{"port": 80, "nodePort": 30080}, {"port": 53, "protocol": "UDP", "nodePort": 30053}, {"port": 1}],
         }});
-        assert_eq!(of("Service", &service), ["ip-10.96.0.9", "port-tcp-30080", "port-udp-30053"]);
+        assert_eq!(
+            of("Service", &service),
+            ["ip-10.96.0.9", "port-tcp-30080", "port-udp-30053"]
+        );
     }
 
     #[test]
     fn headless_services_and_other_kinds_claim_nothing() {
-        assert!(of("Service", &json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"]}})).is_empty());
+        assert!(
+            of(
+                "Service",
+                &json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"]}})
+            )
+            .is_empty()
+        );
         assert!(of("Pod", &json!({"spec": {"clusterIP": "10.96.0.9"}})).is_empty());
     }
 }

@@ -4,7 +4,9 @@
 //! large value.
 
 use crate::limits::DOCUMENT_DEPTH;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Number, Value};
 use std::cell::RefCell;
 use std::fmt;
@@ -36,7 +38,8 @@ pub fn json(body: &[u8]) -> Result<Document, SyntaxError> {
 /// # Errors
 /// [`SyntaxError`] with line and column, also when aliases or nesting exceed their limits.
 pub fn yaml(body: &[u8]) -> Result<Document, SyntaxError> {
-    serde_saphyr::from_slice_with_options(body, yaml_options()).map_err(|error| SyntaxError(error.to_string()))
+    serde_saphyr::from_slice_with_options(body, yaml_options())
+        .map_err(|error| SyntaxError(error.to_string()))
 }
 
 /// Reads every document of a YAML stream (JSON is YAML, so of either). Empty documents are left out.
@@ -46,7 +49,10 @@ pub fn yaml(body: &[u8]) -> Result<Document, SyntaxError> {
 pub fn documents(body: &[u8]) -> Result<Vec<Document>, SyntaxError> {
     let found: Vec<Document> = serde_saphyr::from_slice_multiple_with_options(body, yaml_options())
         .map_err(|error| SyntaxError(error.to_string()))?;
-    Ok(found.into_iter().filter(|document| !document.value.is_null()).collect())
+    Ok(found
+        .into_iter()
+        .filter(|document| !document.value.is_null())
+        .collect())
 }
 
 /// Kubernetes reads YAML 1.1's octals (`0644`), which file modes in manifests rely on. Aliases may repeat what was
@@ -73,7 +79,10 @@ impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let record = RefCell::new(Record::default());
         let value = Recorder(&record).deserialize(deserializer)?;
-        Ok(Self { value, duplicates: record.into_inner().duplicates })
+        Ok(Self {
+            value,
+            duplicates: record.into_inner().duplicates,
+        })
     }
 }
 
@@ -133,7 +142,9 @@ impl<'de> Visitor<'de> for Recorder<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number must be finite"))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number must be finite"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -158,7 +169,9 @@ impl<'de> Visitor<'de> for Recorder<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(value) = self.within(&format!("[{}]", values.len()), || seq.next_element_seed(self))? {
+        while let Some(value) = self.within(&format!("[{}]", values.len()), || {
+            seq.next_element_seed(self)
+        })? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -224,13 +237,22 @@ mod tests {
 
     #[test]
     fn octal_modes_and_numeric_names_are_read_as_kubernetes_reads_them() {
-        assert_eq!(yaml(b"mode: 0644\n8080: web\n").unwrap().value, json!({"mode": 420, "8080": "web"}));
+        assert_eq!(
+            yaml(b"mode: 0644\n8080: web\n").unwrap().value,
+            json!({"mode": 420, "8080": "web"})
+        );
     }
 
     #[test]
     fn a_stream_gives_its_documents_without_the_empty_ones() {
         let found = documents(b"---\na: 1\n---\n---\n# only a comment\n---\nb: 2\n").unwrap();
-        assert_eq!(found.iter().map(|document| document.value.clone()).collect::<Vec<_>>(), [json!({"a": 1}), json!({"b": 2})]);
+        assert_eq!(
+            found
+                .iter()
+                .map(|document| document.value.clone())
+                .collect::<Vec<_>>(),
+            [json!({"a": 1}), json!({"b": 2})]
+        );
     }
 
     #[test]

@@ -27,6 +27,10 @@ mod workload;
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod registry_tests;
+#[cfg(test)]
+mod tests;
 
 static ALL: [&dyn Kind; 14] = [
     &Typed::<config_map::ConfigMaps>::new(),

@@ -8,8 +8,6 @@
 //! - every kind is listed once, in [`kinds`], and everything else learns of it from there;
 //! - defaulting is idempotent, and validation reports all errors at once.
 
-pub mod selector;
-pub mod patch;
 pub mod claim;
 pub mod decode;
 pub mod deletion;
@@ -17,8 +15,10 @@ pub mod kind;
 pub mod kinds;
 pub mod limits;
 pub mod name;
+pub mod patch;
 pub mod quantity;
 pub mod revision;
+pub mod selector;
 pub mod status;
 pub mod validation;
 

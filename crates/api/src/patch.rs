@@ -36,7 +36,12 @@ pub enum PatchError {
 ///
 /// # Errors
 /// [`PatchError`]; the object is untouched.
-pub fn apply(kind: &str, object: &Value, patch: &Value, how: PatchType) -> Result<Value, PatchError> {
+pub fn apply(
+    kind: &str,
+    object: &Value,
+    patch: &Value,
+    how: PatchType,
+) -> Result<Value, PatchError> {
     match how {
         PatchType::Json => json::apply(object, patch),
         PatchType::Merge => merge::apply(object, patch),

@@ -42,8 +42,12 @@ impl Requirement {
     fn matches(&self, value: Option<&str>) -> bool {
         let number = || value.and_then(|value| value.parse::<i64>().ok());
         match &self.operator {
-            Operator::In(values) => value.is_some_and(|value| values.iter().any(|wanted| wanted == value)),
-            Operator::NotIn(values) => value.is_none_or(|value| values.iter().all(|unwanted| unwanted != value)),
+            Operator::In(values) => {
+                value.is_some_and(|value| values.iter().any(|wanted| wanted == value))
+            }
+            Operator::NotIn(values) => {
+                value.is_none_or(|value| values.iter().all(|unwanted| unwanted != value))
+            }
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
             Operator::GreaterThan(bound) => number().is_some_and(|number| number > *bound),
@@ -73,7 +77,9 @@ impl LabelSelector {
         loop {
             requirements.push(requirement(&mut tokens)?);
             if requirements.len() > REQUIREMENTS {
-                return Err(SelectorError(format!("a selector has at most {REQUIREMENTS} requirements")));
+                return Err(SelectorError(format!(
+                    "a selector has at most {REQUIREMENTS} requirements"
+                )));
             }
             match tokens.next() {
                 None => return Ok(Self { requirements }),
@@ -93,7 +99,10 @@ impl LabelSelector {
             .match_labels
             .iter()
             .flatten()
-            .map(|(key, value)| Requirement { key: key.clone(), operator: Operator::In(vec![value.clone()]) })
+            .map(|(key, value)| Requirement {
+                key: key.clone(),
+                operator: Operator::In(vec![value.clone()]),
+            })
             .collect();
         for expression in selector.match_expressions.iter().flatten() {
             let values = expression.values.clone().unwrap_or_default();
@@ -102,13 +111,26 @@ impl LabelSelector {
                 "NotIn" if !values.is_empty() => Operator::NotIn(values),
                 "Exists" if values.is_empty() => Operator::Exists,
                 "DoesNotExist" if values.is_empty() => Operator::DoesNotExist,
-                "In" | "NotIn" => return Err(SelectorError("for 'in', 'notin' operators, values set can't be empty".into())),
-                "Exists" | "DoesNotExist" => {
-                    return Err(SelectorError("values set must be empty for exists and does not exist".into()));
+                "In" | "NotIn" => {
+                    return Err(SelectorError(
+                        "for 'in', 'notin' operators, values set can't be empty".into(),
+                    ));
                 }
-                other => return Err(SelectorError(format!("{other:?} is not a valid label selector operator"))),
+                "Exists" | "DoesNotExist" => {
+                    return Err(SelectorError(
+                        "values set must be empty for exists and does not exist".into(),
+                    ));
+                }
+                other => {
+                    return Err(SelectorError(format!(
+                        "{other:?} is not a valid label selector operator"
+                    )));
+                }
             };
-            requirements.push(Requirement { key: expression.key.clone(), operator });
+            requirements.push(Requirement {
+                key: expression.key.clone(),
+                operator,
+            });
         }
         Ok(Self { requirements })
     }
@@ -116,9 +138,13 @@ impl LabelSelector {
     /// Selects exactly the objects that carry all these labels.
     #[must_use]
     pub fn from_map(labels: &BTreeMap<String, String>) -> Self {
-        let requirement =
-            |(key, value): (&String, &String)| Requirement { key: key.clone(), operator: Operator::In(vec![value.clone()]) };
-        Self { requirements: labels.iter().map(requirement).collect() }
+        let requirement = |(key, value): (&String, &String)| Requirement {
+            key: key.clone(),
+            operator: Operator::In(vec![value.clone()]),
+        };
+        Self {
+            requirements: labels.iter().map(requirement).collect(),
+        }
     }
 
     /// Whether it selects everything.
@@ -129,7 +155,9 @@ impl LabelSelector {
 
     /// Whether labels, looked up by `label`, satisfy it.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements.iter().all(|requirement| requirement.matches(label(&requirement.key)))
+        self.requirements
+            .iter()
+            .all(|requirement| requirement.matches(label(&requirement.key)))
     }
 
     /// Whether a map of labels satisfies it.
@@ -141,10 +169,14 @@ impl LabelSelector {
     /// A `key=value` it demands, if any: what an index can answer.
     #[must_use]
     pub fn equality(&self) -> Option<(&str, &str)> {
-        self.requirements.iter().find_map(|requirement| match &requirement.operator {
-            Operator::In(values) if values.len() == 1 => Some((requirement.key.as_str(), values[0].as_str())),
-            _ => None,
-        })
+        self.requirements
+            .iter()
+            .find_map(|requirement| match &requirement.operator {
+                Operator::In(values) if values.len() == 1 => {
+                    Some((requirement.key.as_str(), values[0].as_str()))
+                }
+                _ => None,
+            })
     }
 }
 
@@ -183,9 +215,15 @@ impl<'a> Tokens<'a> {
         let rest = self.rest.trim_start();
         let first = *rest.as_bytes().first()?;
         let length = if is_sign(first) {
-            if rest.starts_with("==") || rest.starts_with("!=") { 2 } else { 1 }
+            if rest.starts_with("==") || rest.starts_with("!=") {
+                2
+            } else {
+                1
+            }
         } else {
-            rest.bytes().position(|byte| is_sign(byte) || byte.is_ascii_whitespace()).unwrap_or(rest.len())
+            rest.bytes()
+                .position(|byte| is_sign(byte) || byte.is_ascii_whitespace())
+                .unwrap_or(rest.len())
         };
         Some(rest.split_at(length))
     }
@@ -202,7 +240,9 @@ impl<'a> Tokens<'a> {
 }
 
 fn expected(found: &str, wanted: &str) -> SelectorError {
-    SelectorError(format!("unable to parse requirement: found '{found}', expected: {wanted}"))
+    SelectorError(format!(
+        "unable to parse requirement: found '{found}', expected: {wanted}"
+    ))
 }
 
 fn word<'a>(tokens: &mut Tokens<'a>, wanted: &str) -> Result<&'a str, SelectorError> {
@@ -216,7 +256,10 @@ fn requirement(tokens: &mut Tokens<'_>) -> Result<Requirement, SelectorError> {
     if tokens.peek() == Some("!") {
         tokens.next();
         let key = key(word(tokens, "identifier")?)?;
-        return Ok(Requirement { key, operator: Operator::DoesNotExist });
+        return Ok(Requirement {
+            key,
+            operator: Operator::DoesNotExist,
+        });
     }
     let key = key(word(tokens, "!, identifier, or 'end of string'")?)?;
     let operator = match tokens.peek() {
@@ -240,8 +283,16 @@ fn requirement(tokens: &mut Tokens<'_>) -> Result<Requirement, SelectorError> {
         Some(sign @ (">" | "<")) => {
             tokens.next();
             let bound = word(tokens, "an integer")?;
-            let bound = bound.parse().map_err(|_| SelectorError(format!("for 'Gt', 'Lt' operators, the value must be an integer: {bound:?}")))?;
-            if sign == ">" { Operator::GreaterThan(bound) } else { Operator::LessThan(bound) }
+            let bound = bound.parse().map_err(|_| {
+                SelectorError(format!(
+                    "for 'Gt', 'Lt' operators, the value must be an integer: {bound:?}"
+                ))
+            })?;
+            if sign == ">" {
+                Operator::GreaterThan(bound)
+            } else {
+                Operator::LessThan(bound)
+            }
         }
         Some(other) => return Err(expected(other, "in, notin, =, ==, !=, gt, lt")),
     };
@@ -286,14 +337,30 @@ fn key(text: &str) -> Result<String, SelectorError> {
         && name.ends_with(|c: char| c.is_ascii_alphanumeric())
         && text.matches('/').count() <= 1
         && !text.starts_with('/');
-    if well_formed { Ok(text.to_owned()) } else { Err(SelectorError(format!("key: Invalid value: {text:?}: not a label key"))) }
+    if well_formed {
+        Ok(text.to_owned())
+    } else {
+        Err(SelectorError(format!(
+            "key: Invalid value: {text:?}: not a label key"
+        )))
+    }
 }
 
 fn value(text: &str) -> Result<String, SelectorError> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let edge = |c: char| c.is_ascii_alphanumeric();
-    let well_formed = text.is_empty() || (text.len() <= 63 && text.chars().all(fine) && text.starts_with(edge) && text.ends_with(edge));
-    if well_formed { Ok(text.to_owned()) } else { Err(SelectorError(format!("values: Invalid value: {text:?}: not a label value"))) }
+    let well_formed = text.is_empty()
+        || (text.len() <= 63
+            && text.chars().all(fine)
+            && text.starts_with(edge)
+            && text.ends_with(edge));
+    if well_formed {
+        Ok(text.to_owned())
+    } else {
+        Err(SelectorError(format!(
+            "values: Invalid value: {text:?}: not a label value"
+        )))
+    }
 }
 
 /// One requirement of a field selector.
@@ -321,10 +388,15 @@ impl FieldSelector {
     /// [`SelectorError`] when a requirement has no operator.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut requirements = Vec::new();
-        for term in split_terms(text).into_iter().filter(|term| !term.is_empty()) {
+        for term in split_terms(text)
+            .into_iter()
+            .filter(|term| !term.is_empty())
+        {
             requirements.push(field_requirement(&term)?);
             if requirements.len() > REQUIREMENTS {
-                return Err(SelectorError(format!("a selector has at most {REQUIREMENTS} requirements")));
+                return Err(SelectorError(format!(
+                    "a selector has at most {REQUIREMENTS} requirements"
+                )));
             }
         }
         Ok(Self { requirements })
@@ -338,16 +410,20 @@ impl FieldSelector {
 
     /// Whether fields, looked up by `field` (absent ones are empty), satisfy it.
     pub fn matches<'a>(&self, field: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements
-            .iter()
-            .all(|requirement| (field(&requirement.field).unwrap_or("") == requirement.value) == requirement.equal)
+        self.requirements.iter().all(|requirement| {
+            (field(&requirement.field).unwrap_or("") == requirement.value) == requirement.equal
+        })
     }
 
     /// The value it demands of `field`, if any: what an index can answer.
     #[must_use]
     pub fn equality(&self, field: &str) -> Option<&str> {
-        let wanted = |requirement: &&FieldRequirement| requirement.equal && requirement.field == field;
-        self.requirements.iter().find(wanted).map(|requirement| requirement.value.as_str())
+        let wanted =
+            |requirement: &&FieldRequirement| requirement.equal && requirement.field == field;
+        self.requirements
+            .iter()
+            .find(wanted)
+            .map(|requirement| requirement.value.as_str())
     }
 }
 
@@ -366,7 +442,11 @@ fn split_terms(text: &str) -> Vec<String> {
 }
 
 fn field_requirement(term: &str) -> Result<FieldRequirement, SelectorError> {
-    let invalid = || SelectorError(format!("invalid selector: '{term}'; can't understand '{term}'"));
+    let invalid = || {
+        SelectorError(format!(
+            "invalid selector: '{term}'; can't understand '{term}'"
+        ))
+    };
     let at = term.find(['=', '!']).ok_or_else(invalid)?;
     let (field, rest) = term.split_at(at);
     let (equal, value) = if let Some(value) = rest.strip_prefix("!=") {
@@ -378,7 +458,11 @@ fn field_requirement(term: &str) -> Result<FieldRequirement, SelectorError> {
     } else {
         return Err(invalid());
     };
-    Ok(FieldRequirement { field: field.trim().to_owned(), value: unescape(value)?, equal })
+    Ok(FieldRequirement {
+        field: field.trim().to_owned(),
+        value: unescape(value)?,
+        equal,
+    })
 }
 
 fn unescape(value: &str) -> Result<String, SelectorError> {
@@ -388,9 +472,17 @@ fn unescape(value: &str) -> Result<String, SelectorError> {
         match (c, c == '\\') {
             (_, true) => match chars.next() {
                 Some(c @ ('\\' | ',' | '=')) => text.push(c),
-                _ => return Err(SelectorError(format!("invalid field selector: invalid escape sequence: {value}"))),
+                _ => {
+                    return Err(SelectorError(format!(
+                        "invalid field selector: invalid escape sequence: {value}"
+                    )));
+                }
             },
-            ('=' | ',', false) => return Err(SelectorError(format!("invalid selector: unescaped {c:?} in {value:?}"))),
+            ('=' | ',', false) => {
+                return Err(SelectorError(format!(
+                    "invalid selector: unescaped {c:?} in {value:?}"
+                )));
+            }
             (c, false) => text.push(c),
         }
     }
@@ -404,24 +496,55 @@ mod tests {
     use proptest::prelude::*;
 
     fn selects(selector: &str, labels: &[(&str, &str)]) -> bool {
-        let labels: BTreeMap<String, String> = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let labels: BTreeMap<String, String> = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         LabelSelector::parse(selector).unwrap().matches_map(&labels)
     }
 
     #[test]
     fn every_operator_means_what_kubernetes_says() {
         let labels = [("app", "web"), ("n", "5")];
-        for yes in ["", "app", "app=web", "app==web", "app!=db", "x!=y", "!x", "app in (web, db)", "x notin (a)", "n>4", "n<6", "app=web,n"] {
+        for yes in [
+            "",
+            "app",
+            "app=web",
+            "app==web",
+            "app!=db",
+            "x!=y",
+            "!x",
+            "app in (web, db)",
+            "x notin (a)",
+            "n>4",
+            "n<6",
+            "app=web,n",
+        ] {
             assert!(selects(yes, &labels), "{yes}");
         }
-        for no in ["x", "app=db", "app!=web", "!app", "app in (db)", "app notin (web)", "n>5", "x<1", "app=web,x", "x in (a)", "app="] {
+        for no in [
+            "x",
+            "app=db",
+            "app!=web",
+            "!app",
+            "app in (db)",
+            "app notin (web)",
+            "n>5",
+            "x<1",
+            "app=web,x",
+            "x in (a)",
+            "app=",
+        ] {
             assert!(!selects(no, &labels), "{no}");
         }
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for text in [",", "a,", "a b", "a in", "a in (", "a in b", "a=b=c", "=a", "!", "a>x", "a in (b", "-a=b", "a=-b", "a/b/c", "/a"] {
+        for text in [
+            ",", "a,", "a b", "a in", "a in (", "a in b", "a=b=c", "=a", "!", "a>x", "a in (b",
+            "-a=b", "a=-b", "a/b/c", "/a",
+        ] {
             assert!(LabelSelector::parse(text).is_err(), "{text}");
         }
         for text in ["a", "a=b=c", "a=\\x", "!a"] {
@@ -433,7 +556,11 @@ mod tests {
     fn field_selectors_compare_and_unescape() {
         let selector = FieldSelector::parse("status.phase!=Running,metadata.name=a\\,b,").unwrap();
         assert!(selector.matches(|field| (field == "metadata.name").then_some("a,b")));
-        assert!(!selector.matches(|field| Some(if field == "status.phase" { "Running" } else { "a,b" })));
+        assert!(!selector.matches(|field| Some(if field == "status.phase" {
+            "Running"
+        } else {
+            "a,b"
+        })));
         assert_eq!(selector.equality("metadata.name"), Some("a,b"));
         assert_eq!(selector.equality("status.phase"), None);
     }

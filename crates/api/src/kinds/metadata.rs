@@ -162,7 +162,7 @@ fn owner_references(owners: &[OwnerReference], field: &Path<'_>, errors: &mut Er
         }
         if owner.api_version == "v1" && owner.kind == "Event" {
             errors.push(FieldError::invalid(
-                &field,
+                field,
                 owner,
                 "/v1, Kind=Event is disallowed from being an owner",
             ));

@@ -91,8 +91,13 @@ impl Definition for Namespaces {
     }
 
     fn cells(object: &Namespace, now: Timestamp) -> Vec<Value> {
+        let phase = object
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.clone());
         vec![
             object.metadata.name.clone().into(),
+            phase.unwrap_or_default().into(),
             age(&object.metadata, now),
         ]
     }

@@ -97,7 +97,39 @@ impl std::error::Error for ReadError {}
 
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string())
+        let text = message.to_string();
+        Self(base64_in_gos_words(&text).unwrap_or(text))
+    }
+}
+
+/// The base64 decoder of k8s-openapi's byte strings tells the place of a bad symbol its own way.
+fn base64_in_gos_words(text: &str) -> Option<String> {
+    let found = text.starts_with("Invalid symbol ") || text.starts_with("Invalid last symbol ");
+    let (_, offset) = text.rsplit_once("offset ").filter(|_| found)?;
+    Some(format!(
+        "illegal base64 data at input byte {}",
+        offset.trim_end_matches('.')
+    ))
+}
+
+/// Go's name for the items of a list or map, told from the name of the visitor that reads it. Names of types are
+/// not stable, so this only ever words a message.
+fn go_type<V>() -> String {
+    let name = std::any::type_name::<V>();
+    let inside = name.rsplit_once('<').map_or("", |(_, inside)| inside);
+    let item = inside
+        .trim_end_matches('>')
+        .rsplit([',', ' '])
+        .next()
+        .unwrap_or("");
+    match item.rsplit("::").next().unwrap_or("") {
+        "" => "interface {}".to_owned(),
+        "String" | "str" => "string".to_owned(),
+        "i64" => "int64".to_owned(),
+        "i32" => "int32".to_owned(),
+        "ByteString" => "[]uint8".to_owned(),
+        "Quantity" => "resource.Quantity".to_owned(),
+        other => format!("v1.{other}"),
     }
 }
 
@@ -264,7 +296,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
                 items,
                 next: 0,
             }),
-            _ => Err(self.mismatch("slice")),
+            _ => Err(self.mismatch(&format!("[]{}", go_type::<V>()))),
         }
     }
 
@@ -293,7 +325,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de, '_> {
                 value: None,
                 owner: None,
             }),
-            _ => Err(self.mismatch("map[string]string")),
+            _ => Err(self.mismatch(&format!("map[string]{}", go_type::<V>()))),
         }
     }
 
@@ -444,6 +476,42 @@ mod tests {
         assert_eq!(
             read::<Deployment>(&body).unwrap_err(),
             "json: cannot unmarshal number into Go struct field EnvVar.spec.template.spec.containers.env.value of type string"
+        );
+    }
+
+    #[test]
+    fn lists_and_maps_are_named_as_go_names_them() {
+        let pod = |spec| {
+            read::<Pod>(&json!({"apiVersion": "v1", "kind": "Pod", "spec": spec})).unwrap_err()
+        };
+        assert_eq!(
+            pod(json!({"containers": {}})),
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"
+        );
+        assert_eq!(
+            pod(json!({"nodeSelector": []})),
+            "json: cannot unmarshal array into Go struct field PodSpec.spec.nodeSelector of type map[string]string"
+        );
+        assert_eq!(
+            pod(json!({"containers": [{"args": "x"}]})),
+            "json: cannot unmarshal string into Go struct field Container.spec.containers.args of type []string"
+        );
+        assert_eq!(
+            read::<Pod>(&json!([])).unwrap_err(),
+            "json: cannot unmarshal array into Go value of type v1.Pod"
+        );
+        assert_eq!(
+            pod(json!([])),
+            "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_base64_are_refused_at_their_place() {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "binaryData": {"a": "***"}});
+        assert_eq!(
+            read::<ConfigMap>(&body).unwrap_err(),
+            "illegal base64 data at input byte 0"
         );
     }
 

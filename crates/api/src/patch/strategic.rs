@@ -39,18 +39,33 @@ impl Shape {
         match (self, name) {
             (Self::Object(_) | Self::PodTemplate, "metadata") => Default(Self::Metadata),
             (Self::Object("Pod") | Self::PodTemplate, "spec") => Default(Self::PodSpec),
-            (Self::Object("Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "Job" | "ReplicationController"), "spec") => {
-                Default(Self::PodTemplateHolder)
-            }
+            (
+                Self::Object(
+                    "Deployment"
+                    | "ReplicaSet"
+                    | "DaemonSet"
+                    | "StatefulSet"
+                    | "Job"
+                    | "ReplicationController",
+                ),
+                "spec",
+            ) => Default(Self::PodTemplateHolder),
             (Self::Object("Service"), "spec") => Default(Self::ServiceSpec),
             (Self::Object("Node"), "spec") => Default(Self::NodeSpec),
-            (Self::Object("ServiceAccount"), "secrets" | "imagePullSecrets") => Keyed("name", Self::Plain),
+            (Self::Object("ServiceAccount"), "secrets" | "imagePullSecrets") => {
+                Keyed("name", Self::Plain)
+            }
             (Self::Object(_), "status") => Default(Self::Status),
             (Self::PodTemplateHolder, "template") => Default(Self::PodTemplate),
             (Self::Metadata, "finalizers") | (Self::NodeSpec, "podCIDRs") => Set,
             (Self::Metadata, "ownerReferences") => Keyed("uid", Self::Plain),
-            (Self::PodSpec, "containers" | "initContainers" | "ephemeralContainers") => Keyed("name", Self::Container),
-            (Self::PodSpec, "volumes" | "imagePullSecrets" | "resourceClaims" | "schedulingGates") => Keyed("name", Self::Plain),
+            (Self::PodSpec, "containers" | "initContainers" | "ephemeralContainers") => {
+                Keyed("name", Self::Container)
+            }
+            (
+                Self::PodSpec,
+                "volumes" | "imagePullSecrets" | "resourceClaims" | "schedulingGates",
+            ) => Keyed("name", Self::Plain),
             (Self::PodSpec, "hostAliases") => Keyed("ip", Self::Plain),
             (Self::PodSpec, "topologySpreadConstraints") => Keyed("topologyKey", Self::Plain),
             (Self::Container, "env") => Keyed("name", Self::Plain),
@@ -67,15 +82,28 @@ impl Shape {
 
 fn shape_of(kind: &str) -> Shape {
     const KNOWN: [&str; 10] = [
-        "Pod", "Deployment", "ReplicaSet", "DaemonSet", "StatefulSet", "Job", "ReplicationController", "Service", "Node",
+        "Pod",
+        "Deployment",
+        "ReplicaSet",
+        "DaemonSet",
+        "StatefulSet",
+        "Job",
+        "ReplicationController",
+        "Service",
+        "Node",
         "ServiceAccount",
     ];
-    KNOWN.iter().find(|known| **known == kind).map_or(Shape::Object(""), |known| Shape::Object(known))
+    KNOWN
+        .iter()
+        .find(|known| **known == kind)
+        .map_or(Shape::Object(""), |known| Shape::Object(known))
 }
 
 pub(super) fn apply(kind: &str, object: &Value, patch: &Value) -> Result<Value, PatchError> {
     let (Some(object), Some(patch)) = (object.as_object(), patch.as_object()) else {
-        return Err(PatchError::Malformed("a strategic merge patch of an object is an object".into()));
+        return Err(PatchError::Malformed(
+            "a strategic merge patch of an object is an object".into(),
+        ));
     };
     merge_map(object.clone(), patch, shape_of(kind)).map(Value::Object)
 }
@@ -85,7 +113,11 @@ const RETAIN_KEYS: &str = "$retainKeys";
 const ORDER: &str = "$setElementOrder/";
 const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 
-fn merge_map(mut current: Map<String, Value>, patch: &Map<String, Value>, shape: Shape) -> Result<Map<String, Value>, PatchError> {
+fn merge_map(
+    mut current: Map<String, Value>,
+    patch: &Map<String, Value>,
+    shape: Shape,
+) -> Result<Map<String, Value>, PatchError> {
     match patch.get(PATCH) {
         None => {}
         Some(Value::String(directive)) if directive == "replace" => {
@@ -96,7 +128,9 @@ fn merge_map(mut current: Map<String, Value>, patch: &Map<String, Value>, shape:
         Some(other) => return Err(PatchError::Malformed(format!("{PATCH} cannot be {other}"))),
     }
     if let Some(keys) = patch.get(RETAIN_KEYS) {
-        let keys = keys.as_array().ok_or_else(|| PatchError::Malformed(format!("{RETAIN_KEYS} is a list of field names")))?;
+        let keys = keys.as_array().ok_or_else(|| {
+            PatchError::Malformed(format!("{RETAIN_KEYS} is a list of field names"))
+        })?;
         current.retain(|name, _| keys.iter().any(|key| key.as_str() == Some(name)));
     }
     delete_primitives(&mut current, patch)?;
@@ -110,20 +144,36 @@ fn merge_map(mut current: Map<String, Value>, patch: &Map<String, Value>, shape:
             && !patch.contains_key(name)
             && current.get(name).is_some_and(Value::is_array)
         {
-            merge_field(&mut current, name, &Value::Array(Vec::new()), Some(order), shape.field(name))?;
+            merge_field(
+                &mut current,
+                name,
+                &Value::Array(Vec::new()),
+                Some(order),
+                shape.field(name),
+            )?;
         }
     }
     Ok(current)
 }
 
 fn without(map: &Map<String, Value>, name: &str) -> Map<String, Value> {
-    map.iter().filter(|(found, _)| *found != name).map(|(name, value)| (name.clone(), value.clone())).collect()
+    map.iter()
+        .filter(|(found, _)| *found != name)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
-fn delete_primitives(current: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), PatchError> {
+fn delete_primitives(
+    current: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+) -> Result<(), PatchError> {
     for (directive, values) in patch {
-        let Some(name) = directive.strip_prefix(DELETE_PRIMITIVES) else { continue };
-        let values = values.as_array().ok_or_else(|| PatchError::Malformed(format!("{directive} is a list")))?;
+        let Some(name) = directive.strip_prefix(DELETE_PRIMITIVES) else {
+            continue;
+        };
+        let values = values
+            .as_array()
+            .ok_or_else(|| PatchError::Malformed(format!("{directive} is a list")))?;
         if let Some(Value::Array(list)) = current.get_mut(name) {
             list.retain(|value| !values.contains(value));
         }
@@ -176,21 +226,33 @@ fn take_list(current: &mut Map<String, Value>, name: &str) -> Vec<Value> {
     }
 }
 
-fn merge_list(mut list: Vec<Value>, patch: &[Value], key: &str, shape: Shape) -> Result<Vec<Value>, PatchError> {
+fn merge_list(
+    mut list: Vec<Value>,
+    patch: &[Value],
+    key: &str,
+    shape: Shape,
+) -> Result<Vec<Value>, PatchError> {
     let directive = |item: &Value| item.get(PATCH).and_then(Value::as_str).map(str::to_owned);
-    if patch.iter().any(|item| directive(item).as_deref() == Some("replace")) {
+    if patch
+        .iter()
+        .any(|item| directive(item).as_deref() == Some("replace"))
+    {
         list.clear();
     }
     for item in patch {
         let Some(map) = item.as_object() else {
-            return Err(PatchError::Malformed(format!("items of a list that merges by {key} are objects")));
+            return Err(PatchError::Malformed(format!(
+                "items of a list that merges by {key} are objects"
+            )));
         };
         let directive = directive(item);
         if directive.as_deref() == Some("replace") && map.len() == 1 {
             continue;
         }
         let id = map.get(key).ok_or_else(|| {
-            PatchError::Malformed(format!("map: {item} does not contain declared merge key: {key}"))
+            PatchError::Malformed(format!(
+                "map: {item} does not contain declared merge key: {key}"
+            ))
         })?;
         let at = list.iter().position(|found| found.get(key) == Some(id));
         match (directive.as_deref(), at) {
@@ -202,16 +264,26 @@ fn merge_list(mut list: Vec<Value>, patch: &[Value], key: &str, shape: Shape) ->
                 let before = list[at].as_object().cloned().unwrap_or_default();
                 list[at] = Value::Object(merge_map(before, &without(map, PATCH), shape)?);
             }
-            (_, None) => list.push(Value::Object(merge_map(Map::new(), &without(map, PATCH), shape)?)),
+            (_, None) => list.push(Value::Object(merge_map(
+                Map::new(),
+                &without(map, PATCH),
+                shape,
+            )?)),
         }
     }
     Ok(list)
 }
 
 /// Puts the items that `order` names in its order; the others keep their place relative to what stood behind them.
-fn ordered(list: Vec<Value>, order: Option<&Value>, id: impl Fn(&Value) -> Option<Value>) -> Result<Vec<Value>, PatchError> {
+fn ordered(
+    list: Vec<Value>,
+    order: Option<&Value>,
+    id: impl Fn(&Value) -> Option<Value>,
+) -> Result<Vec<Value>, PatchError> {
     let Some(order) = order else { return Ok(list) };
-    let order = order.as_array().ok_or_else(|| PatchError::Malformed("an element order is a list".into()))?;
+    let order = order
+        .as_array()
+        .ok_or_else(|| PatchError::Malformed("an element order is a list".into()))?;
     let order: Vec<Value> = order.iter().filter_map(&id).collect();
     let place = |item: &Value| id(item).and_then(|id| order.iter().position(|found| *found == id));
     let mut named: Vec<(usize, usize)> = Vec::new();
@@ -252,7 +324,9 @@ mod tests {
 
     #[test]
     fn containers_merge_by_name_and_their_env_too() {
-        let object = pod(json!([{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}]}, {"name": "b", "image": "1"}]));
+        let object = pod(
+            json!([{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}]}, {"name": "b", "image": "1"}]),
+        );
         let patch = json!({"spec": {"containers": [{"name": "a", "image": "2", "env": [{"name": "Y", "value": "2"}]}]}});
         let env = json!([{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]);
         assert_eq!(
@@ -263,21 +337,39 @@ mod tests {
 
     #[test]
     fn the_template_of_a_deployment_merges_like_a_pod() {
-        let object = json!({"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "1"}]}}}});
-        let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "1"}]}}}});
+        let object =
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "1"}]}}}});
+        let patch =
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "1"}]}}}});
         let merged = apply("Deployment", &object, &patch).unwrap();
-        assert_eq!(merged["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            merged["spec"]["template"]["spec"]["containers"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
     }
 
     #[test]
     fn directives_delete_replace_retain_and_order() {
         let object = pod(json!([{"name": "a"}, {"name": "b"}, {"name": "c"}]));
         let delete = json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}});
-        assert_eq!(patched(&object, &delete)["spec"]["containers"], json!([{"name": "b"}, {"name": "c"}]));
+        assert_eq!(
+            patched(&object, &delete)["spec"]["containers"],
+            json!([{"name": "b"}, {"name": "c"}])
+        );
         let replace = json!({"spec": {"containers": [{"name": "z"}, {"$patch": "replace"}]}});
-        assert_eq!(patched(&object, &replace)["spec"]["containers"], json!([{"name": "z"}]));
-        let order = json!({"spec": {"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}]}});
-        assert_eq!(patched(&object, &order)["spec"]["containers"], json!([{"name": "b"}, {"name": "c"}, {"name": "a"}]));
+        assert_eq!(
+            patched(&object, &replace)["spec"]["containers"],
+            json!([{"name": "z"}])
+        );
+        let order =
+            json!({"spec": {"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}]}});
+        assert_eq!(
+            patched(&object, &order)["spec"]["containers"],
+            json!([{"name": "b"}, {"name": "c"}, {"name": "a"}])
+        );
         let retain = json!({"spec": {"$retainKeys": ["nodeName"], "nodeName": "n"}});
         assert_eq!(patched(&object, &retain)["spec"], json!({"nodeName": "n"}));
         let whole = json!({"spec": {"$patch": "replace", "nodeName": "n"}});
@@ -288,29 +380,53 @@ mod tests {
     fn primitive_lists_with_a_merge_strategy_are_united() {
         let object = pod(json!([]));
         let patch = json!({"metadata": {"finalizers": ["b", "a"]}});
-        assert_eq!(patched(&object, &patch)["metadata"]["finalizers"], json!(["a", "b"]));
+        assert_eq!(
+            patched(&object, &patch)["metadata"]["finalizers"],
+            json!(["a", "b"])
+        );
         let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}});
-        assert_eq!(patched(&object, &patch)["metadata"]["finalizers"], json!([]));
+        assert_eq!(
+            patched(&object, &patch)["metadata"]["finalizers"],
+            json!([])
+        );
     }
 
     #[test]
     fn null_removes_and_other_lists_are_replaced() {
         let object = json!({"spec": {"tolerations": [{"key": "a"}], "nodeName": "n"}});
         let patch = json!({"spec": {"tolerations": [{"key": "b"}], "nodeName": null}});
-        assert_eq!(patched(&object, &patch), json!({"spec": {"tolerations": [{"key": "b"}]}}));
+        assert_eq!(
+            patched(&object, &patch),
+            json!({"spec": {"tolerations": [{"key": "b"}]}})
+        );
     }
 
     #[test]
     fn an_item_without_its_key_is_refused() {
         let patch = json!({"spec": {"containers": [{"image": "x"}]}});
-        assert!(matches!(apply("Pod", &pod(json!([])), &patch), Err(PatchError::Malformed(_))));
+        assert!(matches!(
+            apply("Pod", &pod(json!([])), &patch),
+            Err(PatchError::Malformed(_))
+        ));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::Bool), "[a-c]{0,2}".prop_map(Value::String)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            "[a-c]{0,2}".prop_map(Value::String)
+        ];
         let name = prop_oneof![
-            Just("$patch"), Just("$retainKeys"), Just("spec"), Just("metadata"), Just("containers"), Just("name"), Just("env"),
-            Just("finalizers"), Just("$setElementOrder/containers"), Just("$deleteFromPrimitiveList/finalizers")
+            Just("$patch"),
+            Just("$retainKeys"),
+            Just("spec"),
+            Just("metadata"),
+            Just("containers"),
+            Just("name"),
+            Just("env"),
+            Just("finalizers"),
+            Just("$setElementOrder/containers"),
+            Just("$deleteFromPrimitiveList/finalizers")
         ];
         leaf.prop_recursive(5, 40, 4, move |inner| {
             prop_oneof![

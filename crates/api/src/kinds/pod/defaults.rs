@@ -77,14 +77,13 @@ fn container(container: &mut Container, host_network: bool) {
     for port in container.ports.iter_mut().flatten() {
         self::port(port, host_network);
     }
-    for probe in [
+    let probes = [
         &mut container.liveness_probe,
         &mut container.readiness_probe,
         &mut container.startup_probe,
-    ] {
-        if let Some(probe) = probe {
-            self::probe(probe);
-        }
+    ];
+    for probe in probes.into_iter().flatten() {
+        self::probe(probe);
     }
     if let Some(lifecycle) = &mut container.lifecycle {
         for handler in [&mut lifecycle.post_start, &mut lifecycle.pre_stop]

@@ -116,11 +116,7 @@ fn same(a: &ServicePort, b: &ServicePort) -> bool {
 }
 
 fn keep_node_ports(spec: &mut ServiceSpec, old: &[ServicePort]) {
-    let ports = spec
-        .ports
-        .as_mut()
-        .map(Vec::as_mut_slice)
-        .unwrap_or_default();
+    let ports = spec.ports.as_deref_mut().unwrap_or_default();
     let mut used: Vec<i32> = ports.iter().filter_map(|port| port.node_port).collect();
     for port in ports
         .iter_mut()
