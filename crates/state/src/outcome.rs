@@ -19,6 +19,9 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
+/// The revision of a committed transaction, and for each write the object as stored or as it was.
+pub type Committed = (Revision, Vec<Option<Arc<Object>>>);
+
 /// Why a command changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -50,7 +53,7 @@ impl Outcome {
     ///
     /// # Errors
     /// The [`Refusal`] otherwise.
-    pub fn committed(self) -> Result<(Revision, Vec<Option<Arc<Object>>>), Refusal> {
+    pub fn committed(self) -> Result<Committed, Refusal> {
         match self {
             Self::Committed { revision, objects } => Ok((revision, objects)),
             Self::Refused(refusal) => Err(refusal),
