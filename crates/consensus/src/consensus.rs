@@ -1,0 +1,309 @@
+//! One replica: opened, served, asked, shut down.
+
+use crate::config::Config;
+use crate::log_store::LogStore;
+use crate::membership::MembershipError;
+use crate::metrics;
+use crate::network::Network;
+use crate::peers::Peers;
+use crate::read::Gate;
+use crate::service::Service;
+use crate::state_machine::{Progress, StateMachine};
+use crate::types::{Raft, TypeConfig};
+use crate::waiters::Waiters;
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver as _;
+use pontoon_api::{Revision, Term};
+use pontoon_identity::Member;
+use pontoon_state::apply::History;
+use pontoon_state::replica::MemberStatus;
+use pontoon_state::{
+    Command, Feed, KvError, Leadership, Outcome, ProposeError, ReadError, Replica, View, Watch, WatchEnd,
+};
+use pontoon_storage::{DataDir, Identity, Log, Snapshots, StateStore};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A replica cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its data directory cannot.
+    #[error(transparent)]
+    Storage(#[from] pontoon_storage::OpenError),
+    /// Its state cannot be loaded.
+    #[error(transparent)]
+    State(#[from] KvError),
+    /// Raft refused to start over what is stored.
+    #[error("consensus cannot start: {0}")]
+    Raft(String),
+    /// The settings contradict each other.
+    #[error("consensus is set up wrongly: {0}")]
+    Config(String),
+    /// The cluster could not be founded.
+    #[error(transparent)]
+    Found(#[from] MembershipError),
+}
+
+/// One replica of the store. Implements `state`'s [`Replica`].
+pub struct Consensus {
+    pub(crate) raft: Raft,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) progress: watch::Receiver<Progress>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) gate: Gate,
+    pub(crate) membership: tokio::sync::Mutex<()>,
+    snapshots: Arc<Snapshots>,
+    fatal: watch::Receiver<Option<String>>,
+    closing: watch::Sender<bool>,
+    observer: JoinHandle<()>,
+    // Behind everything that uses the directory.
+    _data: DataDir,
+}
+
+impl std::fmt::Debug for Consensus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consensus")
+            .field("me", &self.peers.me)
+            .field("leadership", &self.leadership_now())
+            .field("progress", &*self.progress.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Consensus {
+    /// Opens the data directory and takes part in the cluster. A sole member leads when this returns or shortly after:
+    /// wait with [`Replica::leadership_changed`].
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing runs.
+    pub async fn open(config: Config) -> Result<Arc<Self>, OpenError> {
+        let identity = Identity { cluster: config.cluster.clone(), node: config.node };
+        let data = DataDir::open(&config.data_dir, &identity)?;
+        let store = StateStore::open(&data)?;
+        let snapshots = Snapshots::open(&data)?;
+        let log = Log::open(&data)?;
+        let waiters = Waiters::new(config.node, config.world.entropy().u64());
+        let machine = StateMachine::open(store, snapshots.clone(), waiters.clone())?;
+        let (feed, progress) = (machine.feed(), machine.progress());
+        let me = Member { cluster: config.cluster.clone(), id: config.node };
+        let peers = Arc::new(Peers::new(me, config.tls.clone()));
+        let settings = config.raft().validate().map_err(|error| OpenError::Config(error.to_string()))?;
+        let network = Network { peers: peers.clone() };
+        let raft = Raft::new(config.node, Arc::new(settings), network, LogStore::new(log), machine)
+            .await
+            .map_err(|error| OpenError::Raft(error.to_string()))?;
+        let (leads, leadership) = watch::channel(Leadership::default());
+        let (failed, fatal) = watch::channel(None);
+        let observer = tokio::spawn(observe(raft.clone(), config.node, progress.clone(), leads, failed));
+        let consensus = Arc::new(Self {
+            raft,
+            feed,
+            peers,
+            waiters,
+            progress,
+            leadership,
+            gate: Gate::default(),
+            membership: tokio::sync::Mutex::new(()),
+            snapshots,
+            fatal,
+            closing: watch::Sender::new(false),
+            observer,
+            _data: data,
+        });
+        consensus.start(&config).await?;
+        Ok(consensus)
+    }
+
+    async fn start(&self, config: &Config) -> Result<(), OpenError> {
+        let raft_failed = |error: openraft::errors::Fatal<TypeConfig>| OpenError::Raft(error.to_string());
+        if !self.raft.is_initialized().await.map_err(raft_failed)? {
+            if let Some(founders) = &config.founders {
+                self.found(founders).await?;
+            }
+            return Ok(());
+        }
+        let metrics = self.raft.server_metrics().borrow_watched().clone();
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        if voters == [config.node] && !metrics.state.is_leader() {
+            // Nobody else can be elected: there is nothing to wait for.
+            self.raft.trigger().elect(false).await.map_err(raft_failed)?;
+        }
+        Ok(())
+    }
+
+    /// This member's id.
+    #[must_use]
+    pub fn node(&self) -> u64 {
+        self.peers.me.id
+    }
+
+    /// What answers the other replicas; to be served by [`crate::serve`].
+    #[must_use]
+    pub fn service(&self) -> Service {
+        Service { raft: self.raft.clone(), peers: self.peers.clone(), snapshots: self.snapshots.clone() }
+    }
+
+    /// Waits until the replica failed for good, and says why. The process must then exit: after a failed sync
+    /// nothing in it can be believed. Never ends for a replica that is shut down in order.
+    pub async fn fatal(&self) -> String {
+        let mut fatal = self.fatal.clone();
+        let reason = fatal.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Leaves the cluster in order: nothing is applied or acknowledged afterwards.
+    pub async fn shutdown(&self) {
+        self.closing.send_replace(true);
+        self.observer.abort();
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "the Raft task ended badly");
+        }
+        self.feed.close();
+    }
+
+    /// Makes a snapshot now, beside those that the log's growth brings about.
+    ///
+    /// # Errors
+    /// The reason why Raft has stopped.
+    pub async fn snapshot(&self) -> Result<(), String> {
+        self.raft.trigger().snapshot().await.map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn leadership_now(&self) -> Leadership {
+        *self.leadership.borrow()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow() || self.fatal.borrow().is_some()
+    }
+
+    /// Waits until the replica is shut down or has failed.
+    pub(crate) async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        tokio::select! {
+            // The sender lives as long as `self`.
+            _ = closing.wait_for(|closing| *closing) => {}
+            _ = self.fatal() => {}
+        }
+    }
+
+    pub(crate) fn address_of(&self, member: u64) -> Option<String> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.get_node(&member).map(|node| node.addr.clone())
+    }
+}
+
+/// Turns Raft's metrics into leadership, and its end into a reason.
+async fn observe(
+    raft: Raft,
+    node: u64,
+    mut progress: watch::Receiver<Progress>,
+    leadership: watch::Sender<Leadership>,
+    fatal: watch::Sender<Option<String>>,
+) {
+    let mut server = raft.server_metrics();
+    let mut all = raft.metrics();
+    let mut term_applied = 0;
+    loop {
+        let known = {
+            let server = server.borrow_watched();
+            let term = server.vote.leader_id.term;
+            let leads = server.state == ServerState::Leader && server.current_leader == Some(node);
+            Leadership { term: Term(term), leader: server.current_leader, ready: leads && term_applied == term }
+        };
+        if leadership.send_if_modified(|before| std::mem::replace(before, known) != known) {
+            tracing::info!(node, term = known.term.0, leader = known.leader, ready = known.ready, "leadership changed");
+            report(known);
+        }
+        let failed = all.borrow_watched().running_state.as_ref().err().map(ToString::to_string);
+        if let Some(reason) = failed {
+            tracing::error!(node, reason, "this replica has failed and must stop");
+            fatal.send_replace(Some(reason));
+            return;
+        }
+        tokio::select! {
+            changed = server.changed() => if changed.is_err() {
+                let reason = all.borrow_watched().running_state.as_ref().err().map(ToString::to_string);
+                fatal.send_replace(Some(reason.unwrap_or_else(|| "Raft has stopped".into())));
+                return;
+            },
+            // Metrics of Raft change all the time; only its end is of interest here.
+            _ = failure(&mut all) => {}
+            Ok(applied) = progress.wait_for(|progress| progress.term != term_applied) => term_applied = applied.term,
+        }
+    }
+}
+
+async fn failure(all: &mut openraft::type_config::alias::WatchReceiverOf<TypeConfig, openraft::RaftMetrics<TypeConfig>>) {
+    while all.borrow_watched().running_state.is_ok() && all.changed().await.is_ok() {}
+}
+
+fn report(known: Leadership) {
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float; a term beyond 2^52 is far away")]
+    ::metrics::gauge!(metrics::TERM).set(known.term.0 as f64);
+    ::metrics::gauge!(metrics::LEADS).set(f64::from(u8::from(known.ready)));
+    ::metrics::counter!(metrics::LEADER_CHANGES).increment(1);
+}
+
+#[async_trait::async_trait]
+impl Replica for Consensus {
+    async fn submit(&self, command: Command) -> Result<Outcome, ProposeError> {
+        self.propose_command(command).await
+    }
+
+    async fn read(&self) -> Result<Arc<View>, ReadError> {
+        self.read_view().await
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.feed.view()
+    }
+
+    async fn reached(&self, revision: Revision) -> Option<Arc<View>> {
+        self.feed.reached(revision).await
+    }
+
+    fn watch(&self, after: Revision) -> Result<Watch, WatchEnd> {
+        self.feed.watch(after)
+    }
+
+    fn history(&self) -> Arc<dyn History> {
+        self.feed.history()
+    }
+
+    fn leadership(&self) -> Leadership {
+        self.leadership_now()
+    }
+
+    async fn leadership_changed(&self, known: Leadership) -> Leadership {
+        let mut leadership = self.leadership.clone();
+        let changed = leadership.wait_for(|present| *present != known).await.ok().map(|present| *present);
+        match changed {
+            Some(present) => present,
+            // The replica has ended: nothing changes any more.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn members(&self) -> Vec<MemberStatus> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let members = membership.nodes();
+        members
+            .map(|(id, node)| MemberStatus { id: *id, address: node.addr.clone(), voter: voters.contains(id) })
+            .collect()
+    }
+
+    fn applied_index(&self) -> u64 {
+        self.progress.borrow().index
+    }
+}

@@ -1,0 +1,46 @@
+//! Limits of consensus.
+
+use std::time::Duration;
+
+/// How long a proposal is retried while there is no leader, and its outcome waited for. Longer
+/// than several elections, shorter than a client's patience (kubectl's request default is 30 s).
+pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a linearizable read is retried.
+pub const READ_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause before asking again when there is no leader and nothing announced one.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Time to connect to a peer.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
+
+/// Time a peer may take to answer an append on a stream before the stream is given up.
+pub const APPEND_STALL: Duration = Duration::from_millis(2_000);
+
+/// How often an open connection to a peer is probed, and how long the answer may take.
+pub const KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// Time for a whole snapshot: at 10 MB/s this is 6 GB.
+pub const SNAPSHOT_DEADLINE: Duration = Duration::from_mins(10);
+
+/// Bytes of entries in one append: well below the largest message, above the largest transaction's need only
+/// in that one entry may exceed it.
+pub const APPEND_BYTES: usize = 2 << 20;
+
+/// Entries applied in one batch of the state.
+pub const APPLY_ENTRIES: usize = 1_024;
+
+/// Frames of a snapshot read ahead of the network.
+pub const SNAPSHOT_FRAMES: usize = 2;
+
+/// Proposals of this replica that may wait for their outcome at once: beyond it, proposing is refused
+/// as unavailable. Raft's own queue has the same order of size.
+pub const WAITING_PROPOSALS: usize = 65_536;
+
+/// Connections of replicas that may be in their handshake, or accepted and not yet served, at once. A cluster
+/// has five servers with three connections each.
+pub const ACCEPTING: usize = 32;
+
+/// Time for a TLS handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

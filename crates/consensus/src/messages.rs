@@ -1,0 +1,274 @@
+//! What replicas say to each other, inside the envelopes of `raft.v1`.
+//!
+//! Protobuf with fixed tags, apart from the durable form even where it reuses its parts.
+
+use crate::durable::{At, DecodeError, EntryForm, VoteForm, entry_form, entry_from};
+use crate::types::{LogId, TypeConfig};
+use bytes::Bytes;
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendError, TransferLeaderError, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
+use prost::Message as _;
+
+pub(crate) type AppendResult = Result<Option<LogId>, StreamAppendError<TypeConfig>>;
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Append {
+    #[prost(message, optional, tag = "1")]
+    vote: Option<VoteForm>,
+    #[prost(message, optional, tag = "2")]
+    previous: Option<At>,
+    #[prost(message, optional, tag = "3")]
+    committed: Option<At>,
+    #[prost(message, repeated, tag = "4")]
+    entries: Vec<AppendEntry>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct AppendEntry {
+    #[prost(message, optional, tag = "1")]
+    at: Option<At>,
+    #[prost(message, optional, tag = "2")]
+    entry: Option<EntryForm>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Appended {
+    #[prost(oneof = "AppendedResult", tags = "1, 2, 3, 4")]
+    result: Option<AppendedResult>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum AppendedResult {
+    #[prost(message, tag = "1")]
+    Matching(At),
+    #[prost(bool, tag = "2")]
+    MatchingNothing(bool),
+    #[prost(message, tag = "3")]
+    Conflict(At),
+    #[prost(message, tag = "4")]
+    HigherVote(VoteForm),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Ballot {
+    #[prost(message, optional, tag = "1")]
+    vote: Option<VoteForm>,
+    #[prost(message, optional, tag = "2")]
+    last: Option<At>,
+    #[prost(bool, tag = "3")]
+    transfer: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct BallotAnswer {
+    #[prost(message, optional, tag = "1")]
+    vote: Option<VoteForm>,
+    #[prost(bool, tag = "2")]
+    granted: bool,
+    #[prost(message, optional, tag = "3")]
+    last: Option<At>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Transfer {
+    #[prost(message, optional, tag = "1")]
+    from: Option<VoteForm>,
+    #[prost(uint64, tag = "2")]
+    to: u64,
+    #[prost(message, optional, tag = "3")]
+    last: Option<At>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct TransferAnswer {
+    /// Empty when it was accepted.
+    #[prost(string, tag = "1")]
+    refused: String,
+    #[prost(message, optional, tag = "2")]
+    expected_vote: Option<VoteForm>,
+    #[prost(message, optional, tag = "3")]
+    actual_vote: Option<VoteForm>,
+    #[prost(message, optional, tag = "4")]
+    expected_last: Option<At>,
+    #[prost(message, optional, tag = "5")]
+    actual_last: Option<At>,
+}
+
+/// The header of a snapshot.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SnapshotHeader {
+    #[prost(message, optional, tag = "1")]
+    pub vote: Option<VoteForm>,
+    /// `storage`'s manifest as JSON.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub manifest: Bytes,
+}
+
+/// What a follower asks its leader.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Forward {
+    #[prost(oneof = "Request", tags = "1, 2")]
+    pub request: Option<Request>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum Request {
+    #[prost(message, tag = "1")]
+    Propose(crate::durable::ProposalForm),
+    #[prost(bool, tag = "2")]
+    ReadIndex(bool),
+}
+
+/// What the leader answers.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Forwarded {
+    #[prost(oneof = "Answer", tags = "1, 2, 3, 4")]
+    pub answer: Option<Answer>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum Answer {
+    /// The proposal is committed here.
+    #[prost(message, tag = "1")]
+    Committed(At),
+    /// Reads at or behind this index are linearizable.
+    #[prost(uint64, tag = "2")]
+    ReadIndex(u64),
+    /// Nothing was done: ask again, or another.
+    #[prost(string, tag = "3")]
+    Refused(String),
+    /// It may have been done.
+    #[prost(string, tag = "4")]
+    Unknown(String),
+}
+
+fn required<T>(value: Option<T>, what: &str) -> Result<T, DecodeError> {
+    value.ok_or_else(|| DecodeError(format!("a message without {what}")))
+}
+
+pub(crate) fn encode_append(request: &AppendEntriesRequest<TypeConfig>) -> Bytes {
+    let entries = request.entries.iter();
+    let message = Append {
+        vote: Some(request.vote.into()),
+        previous: request.prev_log_id.map(At::from),
+        committed: request.leader_commit.map(At::from),
+        entries: entries
+            .map(|entry| AppendEntry { at: Some(entry.log_id.into()), entry: Some(entry_form(entry)) })
+            .collect(),
+    };
+    message.encode_to_vec().into()
+}
+
+pub(crate) fn decode_append(bytes: Bytes) -> Result<AppendEntriesRequest<TypeConfig>, DecodeError> {
+    let message = Append::decode(bytes)?;
+    let entry = |entry: AppendEntry| {
+        entry_from(required(entry.at, "an entry's position")?.into(), required(entry.entry, "an entry")?)
+    };
+    Ok(AppendEntriesRequest {
+        vote: required(message.vote, "a vote")?.into(),
+        prev_log_id: message.previous.map(LogId::from),
+        leader_commit: message.committed.map(LogId::from),
+        entries: message.entries.into_iter().map(entry).collect::<Result<_, _>>()?,
+    })
+}
+
+pub(crate) fn encode_appended(result: AppendResult) -> Bytes {
+    let result = match result {
+        Ok(Some(id)) => AppendedResult::Matching(id.into()),
+        Ok(None) => AppendedResult::MatchingNothing(true),
+        Err(StreamAppendError::Conflict(id)) => AppendedResult::Conflict(id.into()),
+        Err(StreamAppendError::HigherVote(vote)) => AppendedResult::HigherVote(vote.into()),
+    };
+    Appended { result: Some(result) }.encode_to_vec().into()
+}
+
+pub(crate) fn decode_appended(bytes: Bytes) -> Result<AppendResult, DecodeError> {
+    Ok(match required(Appended::decode(bytes)?.result, "a result")? {
+        AppendedResult::Matching(at) => Ok(Some(at.into())),
+        AppendedResult::MatchingNothing(_) => Ok(None),
+        AppendedResult::Conflict(at) => Err(StreamAppendError::Conflict(at.into())),
+        AppendedResult::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote.into())),
+    })
+}
+
+pub(crate) fn encode_ballot(request: &VoteRequest<TypeConfig>) -> Bytes {
+    let message = Ballot {
+        vote: Some(request.vote.into()),
+        last: request.last_log_id.map(At::from),
+        transfer: request.leadership_transfer,
+    };
+    message.encode_to_vec().into()
+}
+
+pub(crate) fn decode_ballot(bytes: Bytes) -> Result<VoteRequest<TypeConfig>, DecodeError> {
+    let message = Ballot::decode(bytes)?;
+    let mut request = VoteRequest::new(required(message.vote, "a vote")?.into(), message.last.map(LogId::from));
+    request.leadership_transfer = message.transfer;
+    Ok(request)
+}
+
+pub(crate) fn encode_ballot_answer(answer: &VoteResponse<TypeConfig>) -> Bytes {
+    let message = BallotAnswer {
+        vote: Some(answer.vote.into()),
+        granted: answer.vote_granted,
+        last: answer.last_log_id.map(At::from),
+    };
+    message.encode_to_vec().into()
+}
+
+pub(crate) fn decode_ballot_answer(bytes: Bytes) -> Result<VoteResponse<TypeConfig>, DecodeError> {
+    let message = BallotAnswer::decode(bytes)?;
+    let vote: crate::types::Vote = required(message.vote, "a vote")?.into();
+    Ok(VoteResponse::new(vote, message.last.map(LogId::from), message.granted))
+}
+
+pub(crate) fn encode_transfer(request: &TransferLeaderRequest<TypeConfig>) -> Bytes {
+    let message = Transfer {
+        from: Some((*request.from_leader()).into()),
+        to: *request.to_node_id(),
+        last: request.last_log_id().copied().map(At::from),
+    };
+    message.encode_to_vec().into()
+}
+
+pub(crate) fn decode_transfer(bytes: Bytes) -> Result<TransferLeaderRequest<TypeConfig>, DecodeError> {
+    let message = Transfer::decode(bytes)?;
+    let from = required(message.from, "a vote")?.into();
+    Ok(TransferLeaderRequest::new(from, message.to, message.last.map(LogId::from)))
+}
+
+pub(crate) fn encode_transfer_answer(answer: &Result<(), TransferLeaderError<TypeConfig>>) -> Bytes {
+    let message = match answer {
+        Ok(()) => TransferAnswer::default(),
+        Err(error @ TransferLeaderError::VoteChanged { expected, actual }) => TransferAnswer {
+            refused: error.to_string(),
+            expected_vote: Some((*expected).into()),
+            actual_vote: Some((*actual).into()),
+            ..TransferAnswer::default()
+        },
+        Err(error @ TransferLeaderError::LogNotFlushed { expected, actual }) => TransferAnswer {
+            refused: error.to_string(),
+            expected_last: expected.map(At::from),
+            actual_last: actual.map(At::from),
+            ..TransferAnswer::default()
+        },
+    };
+    message.encode_to_vec().into()
+}
+
+pub(crate) fn decode_transfer_answer(bytes: Bytes) -> Result<Result<(), TransferLeaderError<TypeConfig>>, DecodeError> {
+    let message = TransferAnswer::decode(bytes)?;
+    if message.refused.is_empty() {
+        return Ok(Ok(()));
+    }
+    Ok(Err(match (message.expected_vote, message.actual_vote) {
+        (Some(expected), Some(actual)) => {
+            TransferLeaderError::VoteChanged { expected: expected.into(), actual: actual.into() }
+        }
+        _ => TransferLeaderError::LogNotFlushed {
+            expected: message.expected_last.map(LogId::from),
+            actual: message.actual_last.map(LogId::from),
+        },
+    }))
+}

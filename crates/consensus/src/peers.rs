@@ -1,0 +1,117 @@
+//! Connections to the other replicas.
+
+use crate::limits::{CONNECT_TIMEOUT, KEEPALIVE};
+use crate::tls::TlsParts;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use pontoon_identity::Member;
+use pontoon_wire::MAX_MESSAGE_BYTES;
+use pontoon_wire::raft::v1::Envelope;
+use pontoon_wire::raft::v1::raft_client::RaftClient;
+use std::collections::HashMap;
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+/// One connection for each peer and use, made when needed.
+pub(crate) struct Peers {
+    /// This member.
+    pub me: Member,
+    tls: Option<TlsParts>,
+    channels: Mutex<HashMap<(u64, Lane), (String, Channel)>>,
+}
+
+/// What a connection is for: bulk must not hold up heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// Log entries, forwarded proposals and reads.
+    Log,
+    /// Heartbeats and votes.
+    Control,
+    /// Snapshots.
+    Snapshot,
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peers").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+/// No connection could be made: nothing was sent.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("member {peer} at {address} cannot be reached: {detail}")]
+pub(crate) struct Unreachable {
+    peer: u64,
+    address: String,
+    detail: String,
+}
+
+impl Peers {
+    pub(crate) fn new(me: Member, tls: Option<TlsParts>) -> Self {
+        Self { me, tls, channels: Mutex::new(HashMap::new()) }
+    }
+
+    /// A message to `peer`.
+    pub(crate) fn envelope(&self, peer: u64, body: bytes::Bytes) -> Envelope {
+        Envelope { cluster_id: self.me.cluster.clone(), from: self.me.id, to: peer, body }
+    }
+
+    /// A client on an open connection.
+    pub(crate) async fn client(&self, peer: u64, address: &str, lane: Lane) -> Result<RaftClient<Channel>, Unreachable> {
+        let known = self.channels.lock().get(&(peer, lane)).filter(|(at, _)| at == address).map(|(_, open)| open.clone());
+        let channel = match known {
+            Some(channel) => channel,
+            None => {
+                let channel = self.connect(peer, address).await?;
+                self.channels.lock().insert((peer, lane), (address.to_owned(), channel.clone()));
+                channel
+            }
+        };
+        Ok(RaftClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// Forgets a connection that failed, so that the next use makes a new one.
+    pub(crate) fn forget(&self, peer: u64, lane: Lane) {
+        self.channels.lock().remove(&(peer, lane));
+    }
+
+    async fn connect(&self, peer: u64, address: &str) -> Result<Channel, Unreachable> {
+        let unreachable = |detail: String| Unreachable { peer, address: address.to_owned(), detail };
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| unreachable(error.to_string()))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(8 << 20);
+        let Some(tls) = self.tls.clone() else {
+            return endpoint.connect().await.map_err(|error| unreachable(described(&error)));
+        };
+        let (address, member) = (address.to_owned(), Member { cluster: self.me.cluster.clone(), id: peer });
+        let connector = tower::service_fn(move |_: Uri| {
+            let (tls, address, member) = (tls.clone(), address.clone(), member.clone());
+            async move {
+                let stream = TcpStream::connect(&address).await?;
+                stream.set_nodelay(true)?;
+                tls.connect(stream, &member).await.map(TokioIo::new)
+            }
+        });
+        endpoint.connect_with_connector(connector).await.map_err(|error| unreachable(described(&error)))
+    }
+}
+
+/// An error with its sources: tonic's own text says only "transport error".
+pub(crate) fn described(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

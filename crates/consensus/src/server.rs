@@ -1,0 +1,137 @@
+//! The peer port: accepts connections of other replicas and serves `raft.v1` on them.
+
+use crate::limits::{ACCEPTING, HANDSHAKE_TIMEOUT, KEEPALIVE};
+use crate::service::Service;
+use crate::tls::TlsParts;
+use pontoon_identity::Member;
+use pontoon_wire::MAX_MESSAGE_BYTES;
+use pontoon_wire::raft::v1::raft_server::RaftServer;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+
+/// Serves `service` to the other replicas until `stop` ends. Without `tls` nobody is known by more than their word:
+/// for tests alone.
+///
+/// # Errors
+/// The listener's, or the server's.
+pub async fn serve(
+    listener: TcpListener,
+    service: Service,
+    tls: Option<TlsParts>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let (accepted, connections) = mpsc::channel(ACCEPTING);
+    let accepting = tokio::spawn(accept(listener, tls, service.peers.me.cluster.clone(), accepted));
+    let server = RaftServer::new(service)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let result = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(8 << 20)
+        .add_service(server)
+        .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)
+        .await;
+    accepting.abort();
+    result
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsParts>,
+    cluster: String,
+    accepted: mpsc::Sender<io::Result<Connection>>,
+) {
+    // A peer that opens connections and says nothing holds up no other.
+    let handshakes = Arc::new(Semaphore::new(ACCEPTING));
+    loop {
+        let Ok(turn) = handshakes.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a replica's connection was not accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (tls, cluster, accepted) = (tls.clone(), cluster.clone(), accepted.clone());
+        tokio::spawn(async move {
+            let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, open(stream, tls, &cluster)).await;
+            drop(turn);
+            match opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                // The server may have stopped.
+                Ok(connection) => drop(accepted.send(Ok(connection)).await),
+                Err(error) => tracing::warn!(%error, "a replica's connection is refused"),
+            }
+        });
+    }
+}
+
+async fn open(stream: TcpStream, tls: Option<TlsParts>, cluster: &str) -> io::Result<Connection> {
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok(Connection { stream: Box::pin(stream), member: None }) };
+    let (stream, member) = tls.accept(stream, cluster).await?;
+    Ok(Connection { stream: Box::pin(stream), member: Some(member) })
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send {}
+impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
+
+/// An open connection, and whose it is.
+struct Connection {
+    stream: Pin<Box<dyn Duplex>>,
+    member: Option<Member>,
+}
+
+/// Who is at the other end, as requests carry it.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(pub Option<Member>);
+
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        Caller(self.member.clone())
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream.as_mut().poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.as_mut().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,204 @@
+//! `raft.v1` as a replica serves it.
+//!
+//! Every message is checked: it must name this cluster and this member, and over TLS its sender must be the member
+//! whose certificate the connection showed.
+
+use crate::durable::{At, VoteForm};
+use crate::messages::{self, Answer, Forward, Forwarded, Request as ForwardRequest, SnapshotHeader};
+use crate::metrics;
+use crate::peers::Peers;
+use crate::propose;
+use crate::read;
+use crate::server::Caller;
+use crate::state_machine::{SnapshotData, blocking, snapshot_name};
+use crate::types::{Proposal, Raft, TypeConfig};
+use futures::{Stream, StreamExt as _, stream::BoxStream};
+use openraft::raft::AppendEntriesRequest;
+use openraft::storage::{Snapshot, SnapshotMeta};
+use parking_lot::Mutex;
+use pontoon_identity::Member;
+use pontoon_storage::{Manifest, Snapshots, StorageError};
+use pontoon_wire::raft::v1::raft_server;
+use pontoon_wire::raft::v1::{Envelope, FileChunk, SnapshotFrame, snapshot_frame::Frame};
+use prost::Message as _;
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Serves the other replicas.
+#[derive(Clone)]
+pub struct Service {
+    pub(crate) raft: Raft,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) snapshots: Arc<Snapshots>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("me", &self.peers.me).finish_non_exhaustive()
+    }
+}
+
+/// Who is at the other end of a connection, where that is known.
+fn sender<T>(request: &Request<T>) -> Option<Member> {
+    request.extensions().get::<Caller>().and_then(|caller| caller.0.clone())
+}
+
+fn garbled(error: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// Storage that fails stops the replica through Raft; the sender learns that it was not done.
+fn failed(error: &StorageError) -> Status {
+    match error {
+        StorageError::Corrupt(_) => Status::data_loss(error.to_string()),
+        _ => Status::internal(error.to_string()),
+    }
+}
+
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+/// Checks an envelope; gives its body.
+fn open(peers: &Peers, sender: Option<&Member>, envelope: Envelope) -> Result<bytes::Bytes, Status> {
+    let me = &peers.me;
+    let detail = if envelope.cluster_id != me.cluster {
+        format!("a message for cluster {} reached cluster {}", envelope.cluster_id, me.cluster)
+    } else if envelope.to != me.id {
+        format!("a message for member {} reached member {}", envelope.to, me.id)
+    } else if sender.is_some_and(|sender| sender.id != envelope.from || sender.cluster != me.cluster) {
+        format!("a message in the name of member {} is another's", envelope.from)
+    } else {
+        return Ok(envelope.body);
+    };
+    ::metrics::counter!(metrics::MISDIRECTED).increment(1);
+    tracing::warn!(detail, "a replica's message is refused");
+    Err(Status::permission_denied(detail))
+}
+
+impl Service {
+    fn answer(&self, to: u64, body: bytes::Bytes) -> Response<Envelope> {
+        Response::new(self.peers.envelope(to, body))
+    }
+
+    async fn read_snapshot(&self, frames: &mut Streaming<SnapshotFrame>, manifest: Manifest) -> Result<SnapshotData, Status> {
+        let applied = crate::durable::decode_applied(&manifest.applied).map_err(garbled)?;
+        let mut incoming = blocking(|| self.snapshots.receive(manifest)).map_err(|error| failed(&error))?;
+        while let Some(frame) = frames.message().await? {
+            let Some(Frame::Chunk(FileChunk { file, offset, data, crc32c, last_of_file })) = frame.frame else {
+                return Err(Status::invalid_argument("a snapshot has one header"));
+            };
+            if crc32c::crc32c(&data) != crc32c {
+                return Err(Status::data_loss(format!("a chunk of {file} was damaged on its way")));
+            }
+            blocking(|| incoming.write(&file, offset, &data, last_of_file)).map_err(|error| failed(&error))?;
+        }
+        blocking(|| incoming.finish(&snapshot_name(applied.0))).map_err(|error| failed(&error))
+    }
+
+    async fn forwarded(&self, request: ForwardRequest) -> Answer {
+        match request {
+            ForwardRequest::Propose(form) => {
+                let proposal: Proposal = form.into();
+                match propose::lead(&self.raft, proposal).await {
+                    Ok(led) => Answer::Committed(At { term: led.term, index: led.index }),
+                    Err(propose::LeadError::NotDone(detail)) => Answer::Refused(detail),
+                    Err(propose::LeadError::Unknown(detail)) => Answer::Unknown(detail),
+                }
+            }
+            ForwardRequest::ReadIndex(_) => match read::index(&self.raft).await {
+                Ok(index) => Answer::ReadIndex(index),
+                Err(detail) => Answer::Refused(detail),
+            },
+        }
+    }
+}
+
+/// Appends from an append stream, until one is not acceptable; that one's status is left in `refusal`.
+fn requests(
+    peers: Arc<Peers>,
+    sender: Option<Member>,
+    inbound: Streaming<Envelope>,
+    from: Arc<Mutex<u64>>,
+    refusal: Arc<Mutex<Option<Status>>>,
+) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + 'static {
+    inbound
+        .map(move |message| {
+            let envelope = message?;
+            *from.lock() = envelope.from;
+            let body = open(&peers, sender.as_ref(), envelope)?;
+            messages::decode_append(body).map_err(garbled)
+        })
+        .map(move |request: Result<_, Status>| request.map_err(|status| *refusal.lock() = Some(status)).ok())
+        .take_while(|request| futures::future::ready(request.is_some()))
+        .filter_map(futures::future::ready)
+}
+
+#[tonic::async_trait]
+impl raft_server::Raft for Service {
+    type AppendStream = BoxStream<'static, Result<Envelope, Status>>;
+
+    async fn append(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Self::AppendStream>, Status> {
+        let sender = sender(&request);
+        let (from, refusal) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(None)));
+        let inbound = requests(self.peers.clone(), sender, request.into_inner(), from.clone(), refusal.clone());
+        let peers = self.peers.clone();
+        let answers = self.raft.stream_append(inbound).map(move |result| match result {
+            Ok(result) => Ok(peers.envelope(*from.lock(), messages::encode_appended(result))),
+            Err(fatal) => Err(stopped(fatal)),
+        });
+        let end = futures::stream::once(async move { refusal.lock().take().map(Err) });
+        Ok(Response::new(answers.chain(end.filter_map(futures::future::ready)).boxed()))
+    }
+
+    async fn vote(&self, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
+        let (sender, envelope) = (sender(&request), request.into_inner());
+        let from = envelope.from;
+        let ballot = messages::decode_ballot(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
+        let answer = self.raft.vote(ballot).await.map_err(stopped)?;
+        Ok(self.answer(from, messages::encode_ballot_answer(&answer)))
+    }
+
+    async fn pre_vote(&self, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
+        let (sender, envelope) = (sender(&request), request.into_inner());
+        let from = envelope.from;
+        let ballot = messages::decode_ballot(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
+        let answer = self.raft.pre_vote(ballot).await.map_err(stopped)?;
+        Ok(self.answer(from, messages::encode_ballot_answer(&answer)))
+    }
+
+    async fn transfer_leader(&self, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
+        let (sender, envelope) = (sender(&request), request.into_inner());
+        let from = envelope.from;
+        let transfer = messages::decode_transfer(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
+        let answer = self.raft.handle_transfer_leader(transfer).await.map_err(stopped)?;
+        Ok(self.answer(from, messages::encode_transfer_answer(&answer)))
+    }
+
+    async fn install_snapshot(&self, request: Request<Streaming<SnapshotFrame>>) -> Result<Response<Envelope>, Status> {
+        let sender = sender(&request);
+        let mut frames = request.into_inner();
+        let Some(SnapshotFrame { frame: Some(Frame::Header(envelope)) }) = frames.message().await? else {
+            return Err(Status::invalid_argument("a snapshot begins with a header"));
+        };
+        let from = envelope.from;
+        let header = SnapshotHeader::decode(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
+        let vote = header.vote.ok_or_else(|| Status::invalid_argument("a snapshot without a vote"))?.into();
+        let manifest: Manifest = serde_json::from_slice(&header.manifest).map_err(garbled)?;
+        let data = self.read_snapshot(&mut frames, manifest).await?;
+        let (last_log_id, last_membership) =
+            crate::durable::decode_applied(&data.manifest().applied).map_err(garbled)?;
+        let snapshot = Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: data };
+        let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(self.answer(from, VoteForm::from(answer.vote).encode_to_vec().into()))
+    }
+
+    async fn forward(&self, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
+        let (sender, envelope) = (sender(&request), request.into_inner());
+        let from = envelope.from;
+        let message = Forward::decode(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
+        let request = message.request.ok_or_else(|| Status::invalid_argument("nothing is asked"))?;
+        let answer = Forwarded { answer: Some(self.forwarded(request).await) };
+        Ok(self.answer(from, answer.encode_to_vec().into()))
+    }
+}
