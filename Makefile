@@ -1,0 +1,56 @@
+# Everything a person or CI runs. Each target installs what it needs (Debian packages, and Python clients into target/venv).
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+VENV := $(TARGET)/venv
+
+.PHONY: help
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: packages build ## A cluster on this machine runs a guestbook: apply, reach, scale, roll out, roll back
+	PONTOON=$(TARGET)/debug/pontoon examples/guestbook/demo.sh
+
+.PHONY: test
+test: packages clients build ## All tests: unit, property, scripted, and end to end with real clients
+	PONTOON_VENV=$(abspath $(VENV)) $(CARGO) test --workspace
+
+.PHONY: quick
+quick: packages ## The tests that need no cluster: about a minute once built
+	$(CARGO) test --workspace --lib
+
+.PHONY: verify
+verify: packages clients build ## Only looks: format, lints, documentation, tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	PONTOON_VENV=$(abspath $(VENV)) $(CARGO) test --workspace
+
+.PHONY: fix
+fix: packages ## Formats, and applies what clippy can mend
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) fmt --all
+
+.PHONY: bench
+bench: packages ## Measures, side by side with peers where there are any; docs/benchmarks.md says how
+	$(CARGO) build --release -p pontoon
+	$(CARGO) bench --workspace
+
+.PHONY: build
+build: packages
+	$(CARGO) build -p pontoon
+
+.PHONY: packages
+packages:
+	@deploy/packages.sh
+
+.PHONY: clients
+clients: $(VENV)/.ready
+
+$(VENV)/.ready: tests/clients.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement tests/clients.txt
+	touch $@
