@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub(crate) use pods::PodEntry;
 pub(crate) use shapes::{ShapeEntry, ShapeId, Shapes};
-pub(crate) use topology::Topologies;
+pub(crate) use topology::{Topologies, Topology};
 
 /// A node, or a name that pods are assigned to though no such node is known.
 #[derive(Debug)]

@@ -28,6 +28,7 @@ use crate::slots::Slot;
 pub struct Scores {
     total: Vec<i64>,
     raw: Vec<i64>,
+    spread: spread::Scratch,
 }
 
 impl Scores {
@@ -60,9 +61,8 @@ impl Scores {
             });
         }
         if !class.soft.is_empty() {
-            spread::add(
+            self.spread.add(
                 &mut self.total,
-                &mut self.raw,
                 cluster,
                 class,
                 counters,

@@ -62,6 +62,11 @@ impl Tally {
         self.0.iter().map(|(key, count)| (*key, *count))
     }
 
+    /// How many numbers have a count.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

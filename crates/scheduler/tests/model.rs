@@ -209,7 +209,8 @@ fn pod_object(name: &str, pod: &ModelPod, node: Option<&str>, phase: &str) -> Po
         spec["nodeName"] = json!(node);
     }
     serde_json::from_value(json!({
-        "metadata": {"namespace": "ns", "name": name, "uid": format!("u-{name}"), "labels": {"app": format!("a{}", pod.app)}},
+        "metadata": {"namespace": "ns", "name": name, "uid": format!("u-{name}"),
+            "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "o", "uid": format!("o{}", pod.app), "controller": true}], "labels": {"app": format!("a{}", pod.app)}},
         "spec": spec,
         "status": {"phase": phase},
     }))

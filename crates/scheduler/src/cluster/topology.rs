@@ -59,6 +59,11 @@ impl Topology {
         self.domain_of[slot].map(|domain| domain as usize)
     }
 
+    /// How many domains were ever numbered.
+    pub fn numbered(&self) -> usize {
+        self.nodes_in.len()
+    }
+
     /// How many domains have a node.
     pub fn len(&self) -> usize {
         self.populated

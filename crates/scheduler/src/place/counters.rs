@@ -196,6 +196,11 @@ impl Counters {
         self.counters[at].counts.get(domain)
     }
 
+    /// All counts of a counter, by domain.
+    pub fn tally(&self, at: usize) -> &Tally {
+        &self.counters[at].counts
+    }
+
     pub fn is_empty(&self, at: usize) -> bool {
         self.counters[at].counts.is_empty()
     }

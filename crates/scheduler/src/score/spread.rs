@@ -2,13 +2,13 @@
 //! system's own over hosts and zones (`podtopologyspread/scoring.go`).
 
 use super::BEST;
-use crate::cluster::{Cluster, Topologies};
+use crate::cluster::{Cluster, Topology};
 use crate::place::class::Class;
 use crate::place::counters::{Counters, Domains};
-use crate::slots::Slot;
+use crate::slots::{Slot, Tally};
 
 /// Stands for a node that lacks a topology label: such nodes score nothing.
-const UNLABELLED: i64 = -1;
+const UNLABELLED: i64 = i64::MIN;
 
 /// A constraint, ready to be asked for one node after another.
 #[derive(Debug)]
@@ -23,49 +23,105 @@ pub struct SoftSpread {
     pub weight: i64,
 }
 
-impl SoftSpread {
-    fn raw(&self, slot: Slot, topologies: &Topologies, counters: &Counters) -> Option<i64> {
-        let Some(domain) = self.domains.of(slot, topologies) else {
-            return self.lenient.then_some(0);
-        };
-        let count = i64::from(counters.count(self.counter, domain));
-        Some(count * self.weight + (self.max_skew - 1) * 1000)
-    }
+/// Scratch room, kept from pod to pod.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    raw: Vec<i64>,
+    /// Pods per domain of one key.
+    pods: Vec<u32>,
+    /// Where a slot stands among the candidates; right only where the candidate there is that slot.
+    position: Vec<usize>,
 }
 
-/// Adds the scores of all soft constraints together: fewer pods are better.
-pub fn add(
-    total: &mut [i64],
-    raw: &mut Vec<i64>,
-    cluster: &Cluster,
-    class: &Class,
-    counters: &Counters,
-    candidates: &[Slot],
-    weight: i64,
-) {
-    raw.clear();
-    raw.extend(candidates.iter().map(|slot| {
-        let parts = class
-            .soft
-            .iter()
-            .map(|one| one.raw(*slot, &cluster.topologies, counters));
-        parts.sum::<Option<i64>>().unwrap_or(UNLABELLED)
-    }));
-    let counted = raw.iter().copied().filter(|one| *one != UNLABELLED);
-    let least = counted.clone().min().unwrap_or(0);
-    let most = counted.max().unwrap_or(0);
-    // `BEST / most`, scaled up: one division for all nodes.
-    let factor = if most == 0 {
-        0
-    } else {
-        (BEST << FACTOR_BITS) / most
-    };
-    for (total, raw) in total.iter_mut().zip(raw.iter()) {
-        if *raw == UNLABELLED {
-            continue;
+impl Scratch {
+    /// Adds the scores of all soft constraints together: fewer pods are better.
+    pub fn add(
+        &mut self,
+        total: &mut [i64],
+        cluster: &Cluster,
+        class: &Class,
+        counters: &Counters,
+        candidates: &[Slot],
+        weight: i64,
+    ) {
+        let base: i64 = class.soft.iter().map(|one| (one.max_skew - 1) * 1000).sum();
+        self.raw.clear();
+        self.raw.resize(candidates.len(), base);
+        for soft in &class.soft {
+            let tally = counters.tally(soft.counter);
+            match soft.domains {
+                Domains::Hosts if tally.len() < candidates.len() => {
+                    self.position.resize(cluster.nodes.len(), 0);
+                    self.scatter(soft.weight, tally, candidates);
+                }
+                Domains::Hosts => {
+                    for (raw, slot) in self.raw.iter_mut().zip(candidates) {
+                        *raw += i64::from(tally.get(*slot)) * soft.weight;
+                    }
+                }
+                Domains::Key(at) => {
+                    self.gather(soft, tally, cluster.topologies.get(at), candidates)
+                }
+            }
         }
-        let share = ((most + least - raw) * factor) >> FACTOR_BITS;
-        *total += weight * if most == 0 { BEST } else { share };
+        self.normalise(total, weight);
+    }
+
+    /// Looks for the hosts that have pods among the candidates, where those are fewer.
+    fn scatter(&mut self, weight: i64, tally: &Tally, candidates: &[Slot]) {
+        if tally.is_empty() {
+            return;
+        }
+        for (at, slot) in candidates.iter().enumerate() {
+            self.position[*slot] = at;
+        }
+        for (slot, count) in tally.iter() {
+            let at = self.position[slot];
+            if candidates.get(at) == Some(&slot) {
+                self.raw[at] += i64::from(count) * weight;
+            }
+        }
+    }
+
+    fn gather(
+        &mut self,
+        soft: &SoftSpread,
+        tally: &Tally,
+        topology: &Topology,
+        candidates: &[Slot],
+    ) {
+        self.pods.clear();
+        self.pods.resize(topology.numbered(), 0);
+        for (domain, count) in tally.iter() {
+            self.pods[domain] = count;
+        }
+        for (raw, slot) in self.raw.iter_mut().zip(candidates) {
+            match topology.domain(*slot) {
+                Some(domain) if *raw != UNLABELLED => {
+                    *raw += i64::from(self.pods[domain]) * soft.weight
+                }
+                None if !soft.lenient => *raw = UNLABELLED,
+                _ => {}
+            }
+        }
+    }
+
+    fn normalise(&self, total: &mut [i64], weight: i64) {
+        let counted = self.raw.iter().copied().filter(|one| *one != UNLABELLED);
+        let least = counted.clone().min().unwrap_or(0);
+        let most = counted.max().unwrap_or(0);
+        // `BEST / most`, scaled up: one division for all nodes.
+        let factor = if most == 0 {
+            0
+        } else {
+            (BEST << FACTOR_BITS) / most
+        };
+        for (total, raw) in total.iter_mut().zip(&self.raw) {
+            if *raw != UNLABELLED {
+                let share = ((most + least - raw) * factor) >> FACTOR_BITS;
+                *total += weight * if most == 0 { BEST } else { share };
+            }
+        }
     }
 }
 
