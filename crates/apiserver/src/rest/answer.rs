@@ -1,0 +1,128 @@
+//! Answers to HTTP responses.
+
+use super::negotiate::Encoding;
+use crate::error::VerbError;
+use crate::respond;
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY, WARNING};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::Value;
+
+/// What is sent back.
+pub(super) struct Answer {
+    code: StatusCode,
+    content_type: &'static str,
+    body: Body,
+    warnings: Vec<String>,
+    etag: Option<String>,
+    vary: bool,
+}
+
+pub(super) const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
+
+impl Answer {
+    /// 200 with a body.
+    pub(super) fn new(content_type: &'static str, body: impl Into<Body>) -> Self {
+        Self {
+            code: StatusCode::OK,
+            content_type,
+            body: body.into(),
+            warnings: Vec::new(),
+            etag: None,
+            vary: false,
+        }
+    }
+
+    /// JSON bytes in the encoding asked for.
+    ///
+    /// # Errors
+    /// 500 when what is stored is not JSON.
+    pub(super) fn encoded(json: Bytes, encoding: Encoding) -> Result<Self, VerbError> {
+        match encoding {
+            Encoding::Json => Ok(Self::new(JSON, json)),
+            Encoding::Yaml => {
+                let value: Value =
+                    serde_json::from_slice(&json).map_err(|error| VerbError::Internal(error.to_string()))?;
+                Self::value(&value, encoding)
+            }
+        }
+    }
+
+    /// A value in the encoding asked for.
+    ///
+    /// # Errors
+    /// 500 when it cannot be written as YAML.
+    pub(super) fn value(value: &Value, encoding: Encoding) -> Result<Self, VerbError> {
+        match encoding {
+            Encoding::Json => Ok(Self::new(JSON, value.to_string())),
+            Encoding::Yaml => serde_saphyr::to_string(value)
+                .map(|text| Self::new(YAML, text))
+                .map_err(|error| VerbError::Internal(error.to_string())),
+        }
+    }
+
+    pub(super) fn code(mut self, code: StatusCode) -> Self {
+        self.code = code;
+        self
+    }
+
+    pub(super) fn warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings = warnings;
+        self
+    }
+
+    /// Marks a document that clients may keep and ask for again.
+    pub(super) fn etag(mut self, etag: &str) -> Self {
+        self.etag = Some(etag.to_owned());
+        self
+    }
+
+    /// Says that the answer depends on the Accept header.
+    pub(super) const fn varies(mut self) -> Self {
+        self.vary = true;
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.code;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        for warning in self.warnings.iter().filter_map(|text| warning(text)) {
+            headers.append(WARNING, warning);
+        }
+        if let Some(etag) = self.etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok()) {
+            headers.insert(ETAG, etag);
+        }
+        if self.vary {
+            headers.insert(VARY, HeaderValue::from_static("Accept"));
+        }
+        response
+    }
+}
+
+/// `299 - "text"` (RFC 7234, section 5.5), with quotes escaped and control characters left out.
+fn warning(text: &str) -> Option<HeaderValue> {
+    let mut quoted = String::from("299 - \"");
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    HeaderValue::from_str(&quoted).ok()
+}
+
+/// The response to an error: its Status, always as JSON.
+pub(super) fn error(error: &VerbError) -> Response<Body> {
+    let code = StatusCode::from_u16(respond::http_code(error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Answer::new(JSON, respond::status(error).to_string()).code(code).into_response();
+    if let Some(seconds) = respond::retry_after(error) {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

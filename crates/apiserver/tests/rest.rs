@@ -1,0 +1,192 @@
+//! The REST front in process, without TLS: an identity is put into each request as the acceptor would.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod suite;
+
+use http::Method;
+use serde_json::{Value, json};
+use suite::rest::{Rest, admin, server};
+
+#[tokio::test]
+async fn an_object_is_created_read_listed_changed_and_deleted() {
+    let rest = Rest::new(server().await, admin());
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "labels": {"a": "b"}}, "data": {"k": "v"}});
+    let created = rest.post("/api/v1/namespaces/default/configmaps", &body).await;
+    assert_eq!(created.code, 201, "{}", created.text);
+    let version = created.json()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let got = rest.get("/api/v1/namespaces/default/configmaps/x").await;
+    assert_eq!((got.code, got.json()), (200, created.json()));
+    let listed = rest.get("/api/v1/configmaps?labelSelector=a%3Db").await.json();
+    assert_eq!(listed["kind"], "ConfigMapList");
+    assert_eq!(listed["items"][0], got.json());
+    assert_eq!(rest.get("/api/v1/configmaps?labelSelector=a%3Dc").await.json()["items"], json!([]));
+
+    let mut changed = got.json();
+    changed["data"]["k"] = "w".into();
+    let updated = rest.put("/api/v1/namespaces/default/configmaps/x", &changed).await;
+    assert_eq!(updated.code, 200, "{}", updated.text);
+    assert_ne!(updated.json()["metadata"]["resourceVersion"], version.as_str());
+    let stale = rest.put("/api/v1/namespaces/default/configmaps/x", &changed).await;
+    assert_eq!(stale.code, 409);
+    assert_eq!(
+        stale.json()["message"],
+        "Operation cannot be fulfilled on configmaps \"x\": the object has been modified; please apply your changes to the latest version and try again"
+    );
+    let patched = rest
+        .patch("/api/v1/namespaces/default/configmaps/x", "application/merge-patch+json", &json!({"data": {"k": null, "l": "m"}}))
+        .await;
+    assert_eq!(patched.json()["data"], json!({"l": "m"}), "{}", patched.text);
+    let deleted = rest.delete("/api/v1/namespaces/default/configmaps/x").await;
+    assert_eq!((deleted.code, deleted.json()["status"].clone()), (200, json!("Success")), "{}", deleted.text);
+    assert_eq!(rest.get("/api/v1/namespaces/default/configmaps/x").await.code, 404);
+}
+
+#[tokio::test]
+async fn nobody_sees_anything_but_health_without_a_certificate() {
+    let rest = Rest::nobody(server().await);
+    for path in ["/livez", "/readyz", "/healthz"] {
+        assert_eq!(rest.get(path).await.code, 200, "{path}");
+    }
+    for path in ["/", "/version", "/metrics", "/api", "/apis", "/openapi/v2", "/api/v1/pods", "/nope"] {
+        let answer = rest.get(path).await;
+        assert_eq!(answer.code, 401, "{path}");
+        assert_eq!(answer.json()["reason"], "Unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn discovery_and_openapi_say_what_kubectl_needs() {
+    let rest = Rest::new(server().await, admin());
+    assert_eq!(rest.get("/version").await.json()["minor"], "36");
+    let groups = rest.get("/apis").await.json();
+    assert!(groups["groups"].as_array().unwrap().iter().any(|group| group["name"] == "apps"), "{groups}");
+    let list = rest.get("/apis/apps/v1").await.json();
+    assert!(list["resources"].as_array().unwrap().iter().any(|found| found["name"] == "deployments/scale"));
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let aggregated = rest.accepting("/apis", accept).await;
+    assert_eq!(aggregated.header("content-type"), "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let etag = aggregated.header("etag");
+    let again = rest.send(Method::GET, "/apis", &[("accept", accept), ("if-none-match", &etag)], "").await;
+    assert_eq!(again.code, 304);
+    let index = rest.get("/openapi/v3").await.json();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let document = rest.get(&url).await.json();
+    let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Deployment");
+    assert!(patch["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "fieldValidation"));
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    assert_eq!(rest.accepting("/openapi/v2", protobuf).await.code, 406);
+}
+
+#[tokio::test]
+async fn tables_metadata_and_yaml_are_made_on_request() {
+    let rest = Rest::new(server().await, admin());
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let answer = rest.accepting("/api/v1/namespaces", table).await.json();
+    assert_eq!(answer["kind"], "Table");
+    assert_eq!(answer["columnDefinitions"][0]["name"], "Name");
+    assert_eq!(answer["rows"][0]["cells"][0], "default");
+    assert_eq!(answer["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let answer = rest.accepting("/api/v1/namespaces", partial).await.json();
+    assert_eq!(answer["kind"], "PartialObjectMetadataList");
+    let yaml = rest.accepting("/api/v1/namespaces/default", "application/yaml").await;
+    assert!(yaml.text.contains("kind: Namespace"), "{}", yaml.text);
+    let made = rest
+        .send(
+            Method::POST,
+            "/api/v1/namespaces/default/configmaps",
+            &[("content-type", "application/yaml")],
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-yaml}\ndata: {a: b}\n",
+        )
+        .await;
+    assert_eq!(made.code, 201, "{}", made.text);
+}
+
+#[tokio::test]
+async fn bad_bodies_get_a_precise_answer_and_change_nothing() {
+    let rest = Rest::new(server().await, admin());
+    let path = "/api/v1/namespaces/default/configmaps";
+    let before = rest.get("/api/v1/configmaps").await.json()["metadata"]["resourceVersion"].clone();
+    let bomb = (1..30).fold("a0: &a0 [x]\n".to_owned(), |text, level| {
+        format!("{text}a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 9].join(","))
+    });
+    let deep = format!("{}{}", "{\"a\":".repeat(5_000), "1".to_owned() + &"}".repeat(5_000));
+    let json = "application/json";
+    let yaml = "application/yaml";
+    for (name, media, body, code, reason) in [
+        ("not JSON", json, "{".to_owned(), 400, "BadRequest"),
+        ("an array", json, "[]".to_owned(), 400, "BadRequest"),
+        ("empty", json, String::new(), 400, "BadRequest"),
+        ("nul bytes", json, "\0\u{1}".to_owned(), 400, "BadRequest"),
+        ("deep nesting", json, deep, 400, "BadRequest"),
+        ("another kind", json, r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"}}"#.into(), 400, "BadRequest"),
+        ("another version", json, r#"{"apiVersion":"v2","kind":"ConfigMap","metadata":{"name":"x"}}"#.into(), 400, "BadRequest"),
+        ("wrong type", json, r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":[]}"#.into(), 400, "BadRequest"),
+        ("metadata of the wrong type", json, r#"{"metadata":7}"#.into(), 400, "BadRequest"),
+        ("illegal name", json, r#"{"metadata":{"name":"A b"}}"#.into(), 422, "Invalid"),
+        ("no name", json, r#"{"metadata":{}}"#.into(), 422, "Invalid"),
+        ("another namespace", json, r#"{"metadata":{"name":"x","namespace":"other"}}"#.into(), 400, "BadRequest"),
+        ("YAML alias bomb", yaml, bomb, 400, "BadRequest"),
+        ("malformed YAML", yaml, "a: [".into(), 400, "BadRequest"),
+        ("oversized body", json, "x".repeat(3 << 20 | 1), 413, "RequestEntityTooLarge"),
+        ("unknown media type", "text/plain", "x".into(), 415, "UnsupportedMediaType"),
+    ] {
+        let answer = rest.send(Method::POST, path, &[("content-type", media)], &body).await;
+        assert_eq!((answer.code, answer.json()["reason"].clone()), (code, json!(reason)), "{name}: {}", answer.text);
+        assert_eq!(answer.json()["status"], "Failure", "{name}");
+    }
+    let big = json!({
+        "metadata": {"name": "x"},
+        "spec": {"containers": [{"name": "c", "image": "host", "env": [{"name": "A", "value": "x".repeat(1_600_000)}]}]},
+    });
+    let answer = rest.post("/api/v1/namespaces/default/pods", &big).await;
+    assert_eq!((answer.code, answer.json()["reason"].clone()), (413, json!("RequestEntityTooLarge")), "{}", answer.text);
+    let nowhere = rest.post("/api/v1/namespaces/nowhere/configmaps", &json!({"metadata": {"name": "x"}})).await;
+    assert_eq!((nowhere.code, nowhere.json()["message"].clone()), (404, json!("namespaces \"nowhere\" not found")));
+    assert_eq!(rest.get("/api/v1/configmaps").await.json()["metadata"]["resourceVersion"], before);
+}
+
+#[tokio::test]
+async fn unknown_and_duplicate_fields_obey_field_validation() {
+    let rest = Rest::new(server().await, admin());
+    let path = "/api/v1/namespaces/default/configmaps";
+    let body = r#"{"metadata":{"name":"x"},"datta":{},"data":{"a":"1","a":"2"}}"#;
+    let strict = rest.send(Method::POST, &format!("{path}?fieldValidation=Strict"), &[], body).await;
+    assert_eq!(strict.code, 400);
+    assert_eq!(
+        strict.json()["message"],
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"datta\", duplicate field \"data.a\""
+    );
+    let warned = rest.send(Method::POST, path, &[], body).await;
+    assert_eq!(warned.code, 201, "{}", warned.text);
+    assert_eq!(warned.headers("warning"), ["299 - \"unknown field \\\"datta\\\"\"", "299 - \"duplicate field \\\"data.a\\\"\""]);
+    let body = body.replace("\"x\"", "\"y\"");
+    let ignored = rest.send(Method::POST, &format!("{path}?fieldValidation=Ignore"), &[], &body).await;
+    assert_eq!((ignored.code, ignored.headers("warning").len()), (201, 0));
+    let odd = rest.send(Method::POST, &format!("{path}?fieldValidation=Maybe"), &[], &body).await;
+    assert_eq!(odd.code, 422, "{}", odd.text);
+}
+
+#[tokio::test]
+async fn a_list_comes_in_pages_of_one_revision() {
+    let rest = Rest::new(server().await, admin());
+    for name in ["a", "b", "c", "d", "e"] {
+        rest.post("/api/v1/namespaces/default/configmaps", &json!({"metadata": {"name": name}})).await;
+    }
+    let first = rest.get("/api/v1/configmaps?limit=2").await.json();
+    assert_eq!(first["metadata"]["remainingItemCount"], 3);
+    rest.delete("/api/v1/namespaces/default/configmaps/d").await;
+    let mut names: Vec<Value> = names_of(&first);
+    let mut page = first.clone();
+    while let Some(token) = page["metadata"]["continue"].as_str() {
+        page = rest.get(&format!("/api/v1/configmaps?limit=2&continue={token}")).await.json();
+        assert_eq!(page["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+        names.extend(names_of(&page));
+    }
+    assert_eq!(names, ["a", "b", "c", "d", "e"]);
+}
+
+fn names_of(list: &Value) -> Vec<Value> {
+    list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone()).collect()
+}

@@ -1,0 +1,3 @@
+//! What the tests of both fronts share.
+
+pub mod rest;
