@@ -11,10 +11,10 @@
 //! - A name inside the cluster's domain is never asked of an upstream server.
 
 pub mod entry;
-// pub mod forward;
-// pub mod handler;
+pub mod forward;
+pub mod handler;
 pub mod limits;
 pub mod metrics;
 pub mod resolv;
-// pub mod server;
+pub mod server;
 pub mod zone;
