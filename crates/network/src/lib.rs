@@ -17,6 +17,7 @@
 pub mod cidr;
 pub mod dataplane;
 pub mod fake;
+pub mod host;
 pub mod ledger;
 pub mod limits;
 pub mod linux;

@@ -309,7 +309,10 @@ fn service(endpoint: SocketAddr) -> ServiceRule {
 }
 
 /// Starts a process of the pod, which outlives the node that started it.
-#[expect(clippy::zombie_processes, reason = "it is ended by another process than the one that started it")]
+#[expect(
+    clippy::zombie_processes,
+    reason = "it is ended by another process than the one that started it"
+)]
 fn start_server(netns: &Path, at: SocketAddr, pid_file: &Path) {
     let child = Command::new(std::env::current_exe().unwrap())
         .args([

@@ -107,7 +107,10 @@ fn start(program: &Path, holder: i32, state_dir: &Path) -> io::Result<()> {
     let status = child.wait()?;
     let words = std::fs::read_to_string(state_dir.join("slirp4netns.log")).unwrap_or_default();
     // The first complaint names the cause; the rest are its echoes.
-    let cause = words.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let cause = words
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     Err(io::Error::other(format!("{status}; {cause}")))
 }
 
