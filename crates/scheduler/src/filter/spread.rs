@@ -4,6 +4,7 @@ use super::{Refusal, Rule};
 use crate::cluster::Topologies;
 use crate::place::counters::{Counters, Domains};
 use crate::slots::Slot;
+use std::sync::Arc;
 
 /// A constraint, ready to be asked for one node after another.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct HardSpread {
     /// Whether the pod counts itself.
     pub counts_itself: bool,
     /// Domains that take part, each once.
-    pub eligible: Vec<usize>,
+    pub eligible: Arc<Vec<usize>>,
     /// The fewest pods in an eligible domain, and at which state of the counter that was so.
     pub fewest: Option<(u64, i64)>,
 }

@@ -1,16 +1,13 @@
 //! Pods of one shape in a batch, and what was worked out for all of them.
 
-use super::counters::{Counters, Domains, Group};
+use super::counters::{Counters, Domains, Group, Part};
 use crate::cluster::{Cluster, ShapeId};
 use crate::filter::pod_affinity::PodRules;
 use crate::filter::spread::HardSpread;
-use crate::filter::{affinity, taints};
 use crate::ledger::Needs;
 use crate::score::spread::{SoftSpread, weight};
 use crate::shape::{HostPort, PodTerm, Shape, Shaped, Spread};
 use crate::slots::Tally;
-use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// The system's own spreading, for pods that ask for none: (key, maxSkew)
 /// (`podtopologyspread/plugin.go`, `systemDefaultConstraints`).
@@ -57,7 +54,7 @@ impl Class {
             needs,
             table,
             soft: soft(cluster, counters, shape),
-            hard: hard(cluster, counters, shape),
+            hard: hard(cluster, counters, shape, table),
             pods: pod_rules(cluster, counters, shape),
             preferred_pods: preferred_pods(cluster, counters, shape),
             matching: None,
@@ -149,47 +146,40 @@ fn selected(shape: &Shape, spread: &Spread) -> Group {
     Group::Selected(shape.namespace.clone(), spread.selector.clone())
 }
 
-fn hard(cluster: &mut Cluster, counters: &mut Counters, shape: &Shape) -> Vec<HardSpread> {
+fn hard(
+    cluster: &mut Cluster,
+    counters: &mut Counters,
+    shape: &Shape,
+    table: usize,
+) -> Vec<HardSpread> {
     let spreads: Vec<_> = shape
         .spread
         .iter()
         .filter(|spread| spread.required)
         .collect();
-    let all: Vec<_> = spreads
+    let keys: Vec<_> = spreads
         .iter()
         .map(|spread| domains(cluster, &spread.topology))
         .collect();
     let mut found = Vec::new();
-    for (spread, domains) in spreads.into_iter().zip(&all) {
-        let labelled = |slot| {
-            all.iter()
-                .all(|domains| domains.of(slot, &cluster.topologies).is_some())
+    for (spread, domains) in spreads.into_iter().zip(keys.iter().copied()) {
+        let part = Part {
+            table,
+            keys: keys.clone(),
+            honor_affinity: spread.honor_affinity,
+            honor_taints: spread.honor_taints,
         };
-        let among: Vec<_> = cluster
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(slot, node)| {
-                node.live
-                    && labelled(slot)
-                    && (!spread.honor_affinity || affinity::admits(&shape.constraint, node))
-                    && (!spread.honor_taints
-                        || taints::untolerated(&shape.constraint, node).is_none())
-            })
-            .collect();
-        let slots = among.iter().enumerate().filter(|(_, taken)| **taken);
-        let eligible: BTreeSet<_> = slots
-            .filter_map(|(slot, _)| domains.of(slot, &cluster.topologies))
-            .collect();
         let group = selected(shape, spread);
         let counts_itself = group.matches(shape);
+        let (counter, eligible) =
+            counters.index_part(group, domains, part, &shape.constraint, cluster);
         found.push(HardSpread {
-            counter: counters.add(group, *domains, Some(Arc::new(among)), cluster),
-            domains: *domains,
+            counter,
+            domains,
             max_skew: spread.max_skew,
             min_domains: usize::try_from(spread.min_domains).unwrap_or(1),
             counts_itself,
-            eligible: eligible.into_iter().collect(),
+            eligible,
             fewest: None,
         });
     }

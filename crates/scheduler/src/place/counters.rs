@@ -1,9 +1,11 @@
 //! Counts of pods per topology domain, kept up while one batch is placed.
 
 use crate::cluster::{Cluster, ShapeEntry, Shapes, Topologies};
+use crate::filter::{affinity, taints};
 use crate::selector::Selector;
-use crate::shape::{PodTerm, Shape};
+use crate::shape::{NodeConstraint, PodTerm, Shape};
 use crate::slots::{Slot, Tally, TextMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What nodes are grouped by.
@@ -87,11 +89,42 @@ struct Counter {
     version: u64,
 }
 
+/// Which nodes take part in a spread constraint: they carry all keys, and pass the rules that the
+/// constraint honours.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// The constraints' place in [`crate::filter::Verdicts`].
+    pub table: usize,
+    pub keys: Vec<Domains>,
+    pub honor_affinity: bool,
+    pub honor_taints: bool,
+}
+
+impl Part {
+    fn nodes(&self, constraint: &NodeConstraint, cluster: &Cluster) -> Vec<bool> {
+        let labelled = |slot| {
+            self.keys
+                .iter()
+                .all(|key| key.of(slot, &cluster.topologies).is_some())
+        };
+        let nodes = cluster.nodes.iter().enumerate();
+        let takes_part = nodes.map(|(slot, node)| {
+            node.live
+                && labelled(slot)
+                && (!self.honor_affinity || affinity::admits(constraint, node))
+                && (!self.honor_taints || taints::untolerated(constraint, node).is_none())
+        });
+        takes_part.collect()
+    }
+}
+
 /// All counters of one batch.
 #[derive(Debug, Default)]
 pub struct Counters {
     counters: Vec<Counter>,
-    known: TextMap<(Group, Domains), usize>,
+    known: TextMap<(Group, Domains, Option<Part>), usize>,
+    parts: TextMap<Part, Arc<Vec<bool>>>,
+    eligible: TextMap<(Domains, Part), Arc<Vec<usize>>>,
     by_owner: TextMap<String, Vec<usize>>,
     by_namespace: TextMap<String, Vec<usize>>,
     /// Counters of terms, which can speak of any namespace.
@@ -102,17 +135,56 @@ impl Counters {
     /// The counter of a group over domains, made at need. Costs the shapes that the group could match, and
     /// their pods' nodes.
     pub fn index(&mut self, group: Group, domains: Domains, cluster: &Cluster) -> usize {
-        let key = (group, domains);
+        self.find((group, domains, None), None, cluster)
+    }
+
+    /// The counter of a group on nodes that take part in a constraint, and the domains of those, each
+    /// once. Costs all nodes, once for equal parts.
+    pub fn index_part(
+        &mut self,
+        group: Group,
+        domains: Domains,
+        part: Part,
+        constraint: &NodeConstraint,
+        cluster: &Cluster,
+    ) -> (usize, Arc<Vec<usize>>) {
+        let among = self
+            .parts
+            .entry(part.clone())
+            .or_insert_with(|| Arc::new(part.nodes(constraint, cluster)));
+        let among = Arc::clone(among);
+        let eligible = self
+            .eligible
+            .entry((domains, part.clone()))
+            .or_insert_with(|| {
+                let slots = among.iter().enumerate().filter(|(_, taken)| **taken);
+                let found: BTreeSet<_> = slots
+                    .filter_map(|(slot, _)| domains.of(slot, &cluster.topologies))
+                    .collect();
+                Arc::new(found.into_iter().collect())
+            });
+        let eligible = Arc::clone(eligible);
+        (
+            self.find((group, domains, Some(part)), Some(among), cluster),
+            eligible,
+        )
+    }
+
+    fn find(
+        &mut self,
+        key: (Group, Domains, Option<Part>),
+        among: Option<Arc<Vec<bool>>>,
+        cluster: &Cluster,
+    ) -> usize {
         if let Some(at) = self.known.get(&key) {
             return *at;
         }
-        let at = self.add(key.0.clone(), domains, None, cluster);
+        let at = self.add(key.0.clone(), key.1, among, cluster);
         self.known.insert(key, at);
         at
     }
 
-    /// A counter that overlooks pods on nodes that are not `among` those given.
-    pub fn add(
+    fn add(
         &mut self,
         group: Group,
         domains: Domains,
