@@ -435,7 +435,7 @@ impl Runtime for FakeRuntime {
             Behaviour::ToldByFifo { fifo, code } => {
                 let (fake, id) = (self.clone(), status.id.clone());
                 tokio::spawn(async move {
-                    if tokio::fs::read(fifo).await.is_ok() {
+                    if interpreter::await_word(&fifo).await.is_ok() {
                         let reason = if code == 0 {
                             ExitReason::Completed
                         } else {

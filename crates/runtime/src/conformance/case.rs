@@ -3,10 +3,14 @@
 use async_trait::async_trait;
 use futures::StreamExt;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 
 use super::program::Program;
 use crate::contract::Runtime;
@@ -242,10 +246,49 @@ pub fn joined(entry: &LogEntry<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Waits until a fifo has been opened for writing and closed by every writer; returns what was written.
-pub async fn read_fifo(path: &Path) -> String {
-    let path = path.to_owned();
-    in_time("end of the fifo", tokio::fs::read_to_string(path))
-        .await
-        .expect("the fifo is readable")
+/// The reading end of a fifo. Opening it does not wait for a writer, and neither does dropping it: a case that fails
+/// must not hang.
+#[derive(Debug)]
+pub struct FifoReader(pipe::Receiver);
+
+impl FifoReader {
+    /// Opens the fifo.
+    pub fn open(path: &Path) -> Self {
+        Self(
+            pipe::OpenOptions::new()
+                .open_receiver(path)
+                .expect("the fifo can be opened"),
+        )
+    }
+
+    /// Waits for something to be written.
+    pub async fn await_writer(&mut self) {
+        let mut byte = [0];
+        let read = in_time("a word through the fifo", self.0.read(&mut byte)).await;
+        assert_eq!(
+            read.expect("the fifo is readable"),
+            1,
+            "the writer had nothing to say"
+        );
+    }
+
+    /// Waits until every writer has gone.
+    pub async fn await_end(mut self) {
+        let mut rest = Vec::new();
+        in_time("end of the fifo", self.0.read_to_end(&mut rest))
+            .await
+            .expect("the fifo is readable");
+    }
+}
+
+/// Writes a line into a fifo for whoever reads or will read it. What is returned must live until it has been read.
+pub fn tell_fifo(path: &Path) -> File {
+    // Opened for both, which Linux permits, so that it does not wait for a reader.
+    let mut fifo = File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("the fifo can be opened");
+    fifo.write_all(b"go\n").expect("an empty fifo takes a line");
+    fifo
 }

@@ -1,6 +1,6 @@
 //! Limits hold where the runtime claims them; where it does not, the container says what was not enforced.
 
-use super::case::{Case, Subject, read_fifo};
+use super::case::{Case, FifoReader, Subject};
 use super::program::Program;
 use crate::contract::capabilities::Capability;
 use crate::contract::spec::ContainerSpec;
@@ -45,8 +45,9 @@ pub async fn a_cpu_limit_throttles<S: Subject>(case: Case<S>) {
     let mut spec = case.container(&Program::SpinOneSecond { fifo: fifo.clone() });
     spec.limits.cpu_limit_millis = Some(100);
     if can(&case, Capability::CpuLimit, &mut spec).await {
+        let mut spun = FifoReader::open(&fifo);
         let status = case.start(&spec).await.expect("it starts");
-        read_fifo(&fifo).await;
+        spun.await_writer().await;
         let stats = case.runtime().stats(&status.id).await.expect("it runs");
         // One second of wall time at a tenth of a core is 100 ms; the start and the last period add to it.
         assert!(stats.cpu_usage_nanos > 20_000_000, "{stats:?}");
@@ -73,7 +74,10 @@ pub async fn usage_is_measured<S: Subject>(case: Case<S>) {
     if case.runtime().capabilities().has(Capability::Stats) {
         let status = case.run(&Program::Forever).await;
         let stats = case.runtime().stats(&status.id).await.expect("it runs");
-        assert!(stats.memory_working_set_bytes > 0, "{stats:?}");
+        assert!(stats.pids.is_none_or(|pids| pids > 0), "{stats:?}");
+        // The kernel's own count of a small process' pages is batched and may still read 0; a group's is exact.
+        let exact = case.runtime().capabilities().has(Capability::MemoryLimit);
+        assert!(stats.memory_working_set_bytes > 0 || !exact, "{stats:?}");
     }
     case.finish().await;
 }

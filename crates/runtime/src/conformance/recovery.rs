@@ -1,6 +1,6 @@
 //! Containers outlive the agent, and none is lost, doubled or misreported.
 
-use super::case::{Case, Subject, exit_of, in_time};
+use super::case::{Case, Subject, exit_of, in_time, tell_fifo};
 use super::program::Program;
 use crate::contract::status::{ContainerState, ExitReason};
 
@@ -39,7 +39,7 @@ pub async fn an_end_after_a_restart_is_told<S: Subject>(mut case: Case<S>) {
     let runtime = case.runtime();
     let id = status.id.clone();
     let waiting = tokio::spawn(async move { exit_of(runtime, &id).await });
-    tokio::fs::write(&fifo, "go\n").await.expect("it reads");
+    let _told = tell_fifo(&fifo);
     let exit = in_time("exit", waiting).await.expect("the wait ends");
     assert_eq!((exit.exit_code, exit.reason), (21, ExitReason::Error));
     case.finish().await;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::case::{Case, Subject};
+use super::case::{Case, Subject, tell_fifo};
 use super::program::Program;
 use crate::contract::id::SandboxId;
 use crate::contract::spec::PullPolicy;
@@ -53,7 +53,7 @@ pub async fn a_running_container_is_listed<S: Subject>(case: Case<S>) {
     let inventory = case.runtime().list().await.expect("a list");
     assert_eq!(inventory.sandboxes.len(), 1);
     assert_eq!(inventory.sandboxes[0].pod, case.sandbox_spec.pod);
-    assert_eq!(inventory.containers, [started.clone()]);
+    assert_eq!(inventory.containers, std::slice::from_ref(&started));
     assert_eq!((started.name.as_str(), started.attempt), ("main", 0));
     assert_eq!(started.pod_uid, case.sandbox_spec.pod.uid);
     case.finish().await;
@@ -184,9 +184,7 @@ pub async fn one_attempt_runs_once<S: Subject>(case: Case<S>) {
     });
     witness.name = "witness".to_owned();
     let witness = case.start(&witness).await.expect("it starts");
-    tokio::fs::write(&fifo, "go\n")
-        .await
-        .expect("the witness reads");
+    let _told = tell_fifo(&fifo);
     case.exit_of(&witness.id).await;
     case.stop(&ids[0], std::time::Duration::from_secs(10)).await;
     let again = case.start(&spec).await.expect("the attempt exists");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Subject, in_time, read_fifo};
+use super::case::{Case, FifoReader, Subject, in_time, tell_fifo};
 use super::program::Program;
 use crate::contract::capabilities::Capability;
 use crate::contract::id::ContainerId;
@@ -82,24 +82,16 @@ pub async fn descendants_die_when_the_container_is_stopped<S: Subject>(case: Cas
         return case.finish().await;
     }
     let fifo = case.fifo("descendant");
-    let reader = tokio::spawn({
-        let fifo = fifo.clone();
-        async move { read_fifo(&fifo).await }
-    });
+    let mut descendant = FifoReader::open(&fifo);
     let status = case
         .run(&Program::Daemonise {
-            fifo: fifo.clone(),
-            then_exit: false,
+            fifo,
+            then_exit: None,
         })
         .await;
-    wait_for_writer(&case, &status.id).await;
+    descendant.await_writer().await;
     case.stop(&status.id, LONG).await;
-    assert_eq!(
-        in_time("death of the descendant", reader)
-            .await
-            .expect("the reader ends"),
-        "ready\n"
-    );
+    descendant.await_end().await;
     case.finish().await;
 }
 
@@ -113,32 +105,19 @@ pub async fn descendants_die_when_the_program_ends<S: Subject>(case: Case<S>) {
         return case.finish().await;
     }
     let fifo = case.fifo("descendant");
-    let reader = tokio::spawn({
-        let fifo = fifo.clone();
-        async move { read_fifo(&fifo).await }
-    });
+    let mut descendant = FifoReader::open(&fifo);
+    let go = case.fifo("go");
     let status = case
         .run(&Program::Daemonise {
             fifo,
-            then_exit: true,
+            then_exit: Some(go.clone()),
         })
         .await;
-    let exit = case.exit_of(&status.id).await;
-    assert_eq!(exit.exit_code, 0);
-    assert_eq!(
-        in_time("death of the descendant", reader)
-            .await
-            .expect("the reader ends"),
-        "ready\n"
-    );
+    descendant.await_writer().await;
+    let _told = tell_fifo(&go);
+    assert_eq!(case.exit_of(&status.id).await.exit_code, 0);
+    descendant.await_end().await;
     case.finish().await;
-}
-
-/// The descendant runs in the container, so an exec that looks for it is the way to wait without sleeping blindly.
-async fn wait_for_writer<S: Subject>(case: &Case<S>, id: &ContainerId) {
-    for _ in 0..3 {
-        let _ = super::exec::run(case, id, &Program::Exit { code: 0 }).await;
-    }
 }
 
 /// A running container is not removed; an ended one is; an absent one is no error.

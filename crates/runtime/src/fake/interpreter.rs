@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::conformance::program::Program;
@@ -90,6 +92,12 @@ fn missing() -> RuntimeError {
         command: "scripted".to_owned(),
         message: "no such file".to_owned(),
     }
+}
+
+/// Waits for something to be written to a fifo.
+pub(super) async fn await_word(fifo: &Path) -> io::Result<()> {
+    let mut reader = pipe::OpenOptions::new().open_receiver(fifo)?;
+    reader.read(&mut [0]).await.map(drop)
 }
 
 /// The one side effect a test counts.
