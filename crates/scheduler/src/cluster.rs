@@ -25,7 +25,7 @@ pub(crate) use shapes::{ShapeEntry, ShapeId, Shapes};
 pub(crate) use topology::{Topologies, Topology};
 
 /// A node, or a name that pods are assigned to though no such node is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NodeEntry {
     pub name: NodeName,
     /// Whether there is a Node object.
@@ -37,8 +37,8 @@ pub(crate) struct NodeEntry {
     pub pods: usize,
 }
 
-/// What is free where.
-#[derive(Debug)]
+/// What is free where. A clone is a what-if: placing on it changes nothing here.
+#[derive(Debug, Clone)]
 pub struct Cluster {
     pub(crate) seed: u64,
     /// Where the next search for nodes starts.

@@ -131,7 +131,7 @@ enum Verdict {
 }
 
 /// Remembered verdicts of the rules about a node's description.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Verdicts {
     slots: usize,
     tables: Vec<Vec<Verdict>>,

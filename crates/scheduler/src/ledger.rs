@@ -18,7 +18,7 @@ pub const WHOLE: i64 = 10_000;
 const SHARE_BITS: u32 = 48;
 
 /// One resource on all nodes: the exact account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Column {
     name: String,
     capacity: Vec<i64>,
@@ -89,7 +89,7 @@ impl Needs {
 }
 
 /// All resources of all nodes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ledger {
     columns: Vec<Column>,
     rows: Vec<Row>,

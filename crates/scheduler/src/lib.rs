@@ -5,8 +5,14 @@
 //! at once so that the next pod sees it. Rules are those of kube-scheduler's default profile;
 //! [`unsupported`] names in words the fields of a pod that are not honoured.
 //!
+//! A driver, for each change of the store: gives nodes, pods, runtime classes and services to the
+//! [`Cluster`], pods to the [`Queue`] too, and the [`Wake`] it gets back to [`Queue::wake`]. When
+//! pods are due: [`Queue::take`], read each with [`Cluster::pending`], [`schedule`],
+//! [`Queue::answer`], propose the bindings. For a refused binding: [`Cluster::forget`],
+//! [`Queue::wake`] with what that returns, [`Queue::retry`].
+//!
 //! What it is not: it reads no clock, no store and no entropy, keeps no timers, and binds
-//! nothing. Preemption will live in `preempt.rs`; its place is where [`place`] gives up on a pod.
+//! nothing. Preemption will live in `preempt.rs`; its place is where `place.rs` gives up on a pod.
 //!
 //! Invariants ([`invariant`] checks the first three):
 //! - what is used on a node is exactly the sum of the pods counted there;

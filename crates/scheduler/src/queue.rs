@@ -6,9 +6,11 @@
 use crate::cluster::pod_key;
 use crate::pending::is_pending;
 use crate::place::Decision;
+use crate::shape::{Shape, Shaped};
 use crate::slots::TextMap;
 use crate::wake::Wake;
 use k8s_openapi::api::core::v1::Pod;
+use pontoon_api::PodUid;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +21,9 @@ type Turn = (Reverse<i32>, u64);
 #[derive(Debug)]
 struct Waiting {
     turn: Turn,
+    uid: PodUid,
+    /// What placement looked at when it was last read.
+    shape: Shaped,
     /// What a parked pod waits for; `None` for one that is due.
     parked: Option<Wake>,
     /// Taken and not answered for yet.
@@ -42,8 +47,9 @@ impl Queue {
         Self::default()
     }
 
-    /// Takes in a pod that was created or changed: one that waits becomes due, another leaves
-    /// the queue.
+    /// Takes in a pod that was created or changed. One that does not wait for this scheduler leaves
+    /// the queue; one that does is due if it is new or changed in what placement looks at, which its status is
+    /// not.
     pub fn set_pod(&mut self, pod: &Pod) {
         let Some(key) = pod_key(pod) else {
             return;
@@ -58,27 +64,36 @@ impl Queue {
                 .and_then(|spec| spec.priority)
                 .unwrap_or(0),
         );
+        let uid = PodUid::new(pod.metadata.uid.as_deref().unwrap_or_default());
+        // Runtime classes are told by events, not by pods.
+        let shape = Shaped::new(Shape::of(pod, None));
         if let Some(waiting) = self.pods.get_mut(&key) {
-            waiting.missed = Wake::ALL;
-            if waiting.taken || (waiting.parked.is_none() && waiting.turn.0 == priority) {
+            if (&waiting.uid, &waiting.shape, waiting.turn.0) == (&uid, &shape, priority) {
                 return;
             }
             self.due.remove(&waiting.turn);
             waiting.turn.0 = priority;
+            (waiting.uid, waiting.shape) = (uid, shape);
             waiting.parked = None;
-            self.due.insert(waiting.turn, key);
+            waiting.missed = Wake::ALL;
+            if !waiting.taken {
+                self.due.insert(waiting.turn, key);
+            }
             return;
         }
         let turn = (priority, self.next);
         self.next += 1;
         self.due.insert(turn, Arc::clone(&key));
+        let (parked, taken, missed) = (None, false, Wake::NONE);
         self.pods.insert(
             key,
             Waiting {
                 turn,
-                parked: None,
-                taken: false,
-                missed: Wake::NONE,
+                uid,
+                shape,
+                parked,
+                taken,
+                missed,
             },
         );
     }
@@ -278,6 +293,25 @@ mod tests {
             queue.set_pod(&gone);
             assert!(queue.is_empty() && queue.due() == 0, "{gone:?}");
         }
+    }
+
+    #[test]
+    fn a_parked_pod_is_tried_again_when_it_changes_but_not_for_its_status() {
+        let mut queue = Queue::new();
+        let mut cluster = Cluster::new(0);
+        let mut big = pod("big", 0, "2");
+        queue.set_pod(&big);
+        queue.take(1);
+        let pending = cluster.pending(&big).unwrap();
+        queue.answer(&schedule(&mut cluster, &[pending]));
+        big.status = Some(
+            serde_json::from_value(json!({"phase": "Pending", "message": "no nodes"})).unwrap(),
+        );
+        queue.set_pod(&big);
+        assert_eq!(queue.due(), 0);
+        big.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
+        queue.set_pod(&big);
+        assert_eq!(queue.due(), 1);
     }
 
     #[test]

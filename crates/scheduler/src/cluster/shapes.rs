@@ -8,7 +8,7 @@ use crate::slots::{Tally, TextMap};
 pub type ShapeId = usize;
 
 /// A shape and its pods.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ShapeEntry {
     pub shape: Shaped,
     pub needs: Needs,
@@ -20,7 +20,7 @@ pub struct ShapeEntry {
 }
 
 /// All shapes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Shapes {
     entries: Vec<Option<ShapeEntry>>,
     vacant: Vec<ShapeId>,

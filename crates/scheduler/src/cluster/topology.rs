@@ -6,7 +6,7 @@ use crate::selector::Labels;
 use crate::slots::{Slot, TextMap};
 
 /// The domains of one key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Topology {
     key: String,
     /// `None` for nodes without the label.
@@ -71,7 +71,7 @@ impl Topology {
 }
 
 /// The keys in use.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Topologies(Vec<Topology>);
 
 impl Topologies {
