@@ -23,6 +23,7 @@ mod secret;
 mod service;
 mod service_account;
 mod typed;
+mod without_effect;
 mod workload;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::duration::age;
 use super::typed::Definition;
+use super::without_effect::Patterns;
 use super::{label_selector, pod, workload};
 use crate::kind::{Column, Descriptor, Part, Scope, Subresource, Verb};
 use crate::validation::{self, Errors, FieldError, Path, format};
@@ -42,6 +43,7 @@ impl Definition for Deployments {
 
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
     const GENERATION: bool = true;
+    const WITHOUT_EFFECT: &'static [Patterns] = &[("spec.template.spec", pod::WITHOUT_EFFECT)];
 
     fn default(object: &mut Deployment) {
         let spec = object.spec.get_or_insert_default();
@@ -103,10 +105,6 @@ impl Definition for Deployments {
             &new.selector,
             &old.selector,
         );
-    }
-
-    fn warnings(object: &Deployment) -> Vec<String> {
-        workload::warnings(object.spec.as_ref().map(|spec| &spec.template))
     }
 
     fn cells(object: &Deployment, now: Timestamp) -> Vec<Value> {

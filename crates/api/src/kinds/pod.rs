@@ -1,6 +1,7 @@
 //! Pod: containers that share one address and one fate.
 
 use super::typed::{Definition, selectable};
+use super::without_effect::Patterns;
 use crate::kind::{Column, Descriptor, Part, Scope, Subresource, Verb};
 use crate::validation::{Errors, FieldError, Path};
 use jiff::Timestamp;
@@ -10,7 +11,6 @@ use serde_json::Value;
 mod containers;
 pub(super) mod defaults;
 mod env;
-pub(super) mod honoured;
 pub(super) mod placement;
 mod probes;
 pub(super) mod resources;
@@ -19,6 +19,9 @@ pub(super) mod spec;
 mod table;
 mod update;
 mod volumes;
+mod without_effect;
+
+pub(super) use without_effect::WITHOUT_EFFECT;
 
 pub(super) struct Pods;
 
@@ -67,6 +70,7 @@ impl Definition for Pods {
 
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
     const GENERATION: bool = true;
+    const WITHOUT_EFFECT: &'static [Patterns] = &[("spec", WITHOUT_EFFECT)];
 
     fn default(object: &mut Pod) {
         defaults::pod(object);
@@ -131,14 +135,6 @@ impl Definition for Pods {
         if part == Part::Main {
             update::validate(new, old, errors);
         }
-    }
-
-    fn warnings(object: &Pod) -> Vec<String> {
-        object
-            .spec
-            .as_ref()
-            .map(|spec| honoured::warnings(spec, "spec"))
-            .unwrap_or_default()
     }
 
     selectable! {

@@ -2,6 +2,7 @@
 
 use super::duration::age;
 use super::typed::{Definition, selectable, spec_and_status};
+use super::without_effect::Patterns;
 use super::{label_selector, pod, workload};
 use crate::kind::{Column, Descriptor, Part, Scope, Subresource, Verb};
 use crate::validation::{self, Errors, Path};
@@ -39,6 +40,7 @@ impl Definition for ReplicaSets {
 
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
     const GENERATION: bool = true;
+    const WITHOUT_EFFECT: &'static [Patterns] = &[("spec.template.spec", pod::WITHOUT_EFFECT)];
 
     selectable! {
         "status.replicas" => "/status/replicas" or "0",
@@ -78,10 +80,6 @@ impl Definition for ReplicaSets {
             &new.selector,
             &old.selector,
         );
-    }
-
-    fn warnings(object: &ReplicaSet) -> Vec<String> {
-        workload::warnings(object.spec.as_ref().and_then(|spec| spec.template.as_ref()))
     }
 
     fn cells(object: &ReplicaSet, now: Timestamp) -> Vec<Value> {

@@ -69,14 +69,6 @@ impl Definition for RuntimeClasses {
         validation::immutable(errors, &Path::new("handler"), &new.handler, &old.handler);
     }
 
-    fn warnings(object: &RuntimeClass) -> Vec<String> {
-        let fields = [
-            ("overhead", object.overhead.is_some()),
-            ("scheduling", object.scheduling.is_some()),
-        ];
-        super::typed::without_effect(&fields)
-    }
-
     fn cells(object: &RuntimeClass, now: Timestamp) -> Vec<Value> {
         vec![
             object.metadata.name.clone().into(),

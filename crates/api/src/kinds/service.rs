@@ -1,7 +1,8 @@
 //! Service: one name and address for many pods.
 
 use super::duration::age;
-use super::typed::{Definition, selectable, without_effect};
+use super::typed::{Definition, selectable};
+use super::without_effect::Patterns;
 use crate::kind::{Column, Descriptor, Part, Scope, Subresource, Verb};
 use crate::validation::{Errors, format};
 use jiff::Timestamp;
@@ -11,6 +12,17 @@ use serde_json::Value;
 mod defaults;
 mod rules;
 mod table;
+
+/// Fields of a service's spec that Pontoon accepts and does not act on.
+const WITHOUT_EFFECT: &[&str] = &[
+    "externalIPs",
+    "externalTrafficPolicy=Local",
+    "internalTrafficPolicy=Local",
+    "loadBalancerClass",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+    "trafficDistribution",
+];
 
 pub(super) struct Services;
 
@@ -40,6 +52,7 @@ impl Definition for Services {
     type Object = Service;
 
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
+    const WITHOUT_EFFECT: &'static [Patterns] = &[("spec", WITHOUT_EFFECT)];
 
     selectable! {
         "spec.clusterIP" => "/spec/clusterIP",
@@ -85,39 +98,6 @@ impl Definition for Services {
         if let (Some(new), Some(old), Part::Main) = (&new.spec, &old.spec, part) {
             rules::validate_update(new, old, errors);
         }
-    }
-
-    fn warnings(object: &Service) -> Vec<String> {
-        let Some(spec) = &object.spec else {
-            return Vec::new();
-        };
-        let local = |policy: &Option<String>| policy.as_deref() == Some("Local");
-        without_effect(&[
-            (
-                "spec.externalIPs",
-                spec.external_ips
-                    .as_ref()
-                    .is_some_and(|list| !list.is_empty()),
-            ),
-            (
-                "spec.externalTrafficPolicy",
-                local(&spec.external_traffic_policy),
-            ),
-            (
-                "spec.internalTrafficPolicy",
-                local(&spec.internal_traffic_policy),
-            ),
-            ("spec.loadBalancerClass", spec.load_balancer_class.is_some()),
-            ("spec.loadBalancerIP", spec.load_balancer_ip.is_some()),
-            (
-                "spec.loadBalancerSourceRanges",
-                spec.load_balancer_source_ranges.is_some(),
-            ),
-            (
-                "spec.trafficDistribution",
-                spec.traffic_distribution.is_some(),
-            ),
-        ])
     }
 
     fn cells(object: &Service, now: Timestamp) -> Vec<Value> {

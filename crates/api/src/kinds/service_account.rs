@@ -2,6 +2,7 @@
 
 use super::duration::age;
 use super::typed::Definition;
+use super::without_effect::Patterns;
 use crate::kind::{Column, Descriptor, Scope, Verb};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -27,14 +28,7 @@ impl Definition for ServiceAccounts {
     type Object = ServiceAccount;
 
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
-
-    fn warnings(object: &ServiceAccount) -> Vec<String> {
-        let pulls = object
-            .image_pull_secrets
-            .as_ref()
-            .is_some_and(|list| !list.is_empty());
-        super::typed::without_effect(&[("imagePullSecrets", pulls)])
-    }
+    const WITHOUT_EFFECT: &'static [Patterns] = &[("", &["imagePullSecrets"])];
 
     fn cells(object: &ServiceAccount, now: Timestamp) -> Vec<Value> {
         vec![

@@ -1,6 +1,7 @@
 //! The adapter between a kind's definition, written on k8s-openapi's types, and [`Kind`], which
 //! works on JSON. What is the same for every kind (metadata, generation, who owns status) is here.
 
+use super::without_effect::{self, Patterns};
 use super::{metadata, prune, reader};
 use crate::kind::{Admitted, Descriptor, Kind, Part, Refusal};
 use crate::validation::{Errors, FieldError, format};
@@ -25,6 +26,9 @@ pub(super) trait Definition: Sized + 'static {
     const GENERATION: bool = false;
     /// The names [`Definition::fields`] gives.
     const FIELDS: &'static [&'static str] = &[];
+
+    /// Fields that are accepted and not acted on.
+    const WITHOUT_EFFECT: &'static [Patterns] = &[];
 
     /// What is wrong with a name, in Kubernetes' words.
     fn name(name: &str) -> Vec<String> {
@@ -58,7 +62,7 @@ pub(super) trait Definition: Sized + 'static {
     ) {
     }
 
-    /// What the author should be told: deprecations, and fields that are not honoured.
+    /// What the author should be told beside fields without effect, such as deprecations.
     fn warnings(_object: &Self::Object) -> Vec<String> {
         Vec::new()
     }
@@ -115,10 +119,11 @@ impl<D: Definition> Typed<D> {
         if !errors.is_empty() {
             return Err(Refusal::Invalid(errors));
         }
-        let warnings = D::warnings(object);
+        let mut warnings = D::warnings(object);
         let mut object =
             serde_json::to_value(object).map_err(|error| Refusal::Malformed(error.to_string()))?;
         prune::zero_values(&mut object);
+        warnings.extend(without_effect::warnings(&object, D::WITHOUT_EFFECT));
         Ok(Admitted { object, warnings })
     }
 }
@@ -184,15 +189,6 @@ impl<D: Definition> Kind for Typed<D> {
                 .collect(),
         }
     }
-}
-
-/// Warnings for those fields that are set.
-pub(super) fn without_effect(fields: &[(&str, bool)]) -> Vec<String> {
-    let set = fields.iter().filter(|(_, set)| *set);
-    set.map(|(field, _)| {
-        format!("{field}: Pontoon does not honour this field yet; it has no effect")
-    })
-    .collect()
 }
 
 /// Makes the hooks of a kind whose object is `spec` and `status`: a write of one part leaves the other as it was.

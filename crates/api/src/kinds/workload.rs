@@ -1,6 +1,6 @@
 //! What Deployments and ReplicaSets share: a selector, a template, and their cells.
 
-use super::pod::{honoured, spec};
+use super::pod::spec;
 use super::{label_selector, metadata};
 use crate::validation::{Errors, FieldError, Path};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
@@ -78,13 +78,6 @@ fn template(template: &PodTemplateSpec, path: &Path<'_>, errors: &mut Errors) {
             detail,
         ));
     }
-}
-
-/// The fields of a template that have no effect.
-pub(super) fn warnings(template: Option<&PodTemplateSpec>) -> Vec<String> {
-    let spec = template.and_then(|template| template.spec.as_ref());
-    spec.map(|spec| honoured::warnings(spec, "spec.template.spec"))
-        .unwrap_or_default()
 }
 
 /// Names and images of a template's containers, as tables show them.

@@ -205,3 +205,169 @@ fn every_mistake_is_reported_at_once() {
         ]
     );
 }
+
+/// A pod with a field of its spec, or of its only container, set otherwise; and what is wrong with it.
+fn mistakes(pointer: &str, value: Value) -> Vec<String> {
+    let mut sent =
+        body(json!({"containers": [{"name": "c", "image": "app:1"}], "volumes": [{"name": "v"}]}));
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = if parent.starts_with("/c") {
+        format!("/spec/containers/0{}", &parent[2..])
+    } else {
+        format!("/spec{parent}")
+    };
+    sent.pointer_mut(&parent).unwrap()[name] = value;
+    match pods().create(sent) {
+        Ok(_) => Vec::new(),
+        Err(Refusal::Invalid(errors)) => errors.iter().map(ToString::to_string).collect(),
+        Err(Refusal::Malformed(text)) => vec![text],
+    }
+}
+
+#[test]
+fn mistakes_are_told_in_kubernetes_words() {
+    for (pointer, value, expected) in [
+        (
+            "/c/resources",
+            json!({"requests": {"cpu": "-1"}}),
+            r#"spec.containers[0].resources.requests[cpu]: Invalid value: "-1": must be greater than or equal to 0"#,
+        ),
+        (
+            "/c/resources",
+            json!({"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}),
+            r#"spec.containers[0].resources.requests[memory]: Invalid value: "2Gi": must be less than or equal to memory limit of 1Gi"#,
+        ),
+        (
+            "/c/resources",
+            json!({"requests": {"example.com/gpu": "1"}}),
+            "spec.containers[0].resources.limits[example.com/gpu]: Required value: Limit must be set for non overcommitable resources",
+        ),
+        (
+            "/c/env",
+            json!([{"name": "", "value": "x"}]),
+            "spec.containers[0].env[0].name: Required value",
+        ),
+        (
+            "/c/env",
+            json!([{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]),
+            r#"spec.containers[0].env[0].valueFrom: Invalid value: "": may not be specified when `value` is not empty"#,
+        ),
+        (
+            "/c/env",
+            json!([{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.gpu"}}}]),
+            r#"spec.containers[0].env[0].valueFrom.resourceFieldRef.resource: Unsupported value: "limits.gpu": supported values: "limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory""#,
+        ),
+        (
+            "/c/env",
+            json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": ""}}}]),
+            "spec.containers[0].env[0].valueFrom.secretKeyRef.key: Required value",
+        ),
+        (
+            "/c/envFrom",
+            json!([{}]),
+            r#"spec.containers[0].envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`"#,
+        ),
+        (
+            "/c/livenessProbe",
+            json!({}),
+            "spec.containers[0].livenessProbe: Required value: must specify a handler type",
+        ),
+        (
+            "/c/livenessProbe",
+            json!({"exec": {"command": ["x"]}, "tcpSocket": {"port": 1}}),
+            "spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type",
+        ),
+        (
+            "/c/readinessProbe",
+            json!({"httpGet": {"port": 0}}),
+            "spec.containers[0].readinessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ),
+        (
+            "/c/readinessProbe",
+            json!({"exec": {"command": ["x"]}, "periodSeconds": -1}),
+            "spec.containers[0].readinessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            "/c/lifecycle",
+            json!({"preStop": {"sleep": {"seconds": 31}}}),
+            "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+        ),
+        (
+            "/c/volumeMounts",
+            json!([{"name": "v", "mountPath": "/v", "subPath": "../x"}]),
+            r#"spec.containers[0].volumeMounts[0].subPath: Invalid value: "../x": must not contain '..'"#,
+        ),
+        (
+            "/volumes",
+            json!([{"name": "v", "emptyDir": {}, "hostPath": {"path": "/x"}}]),
+            "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
+        ),
+        (
+            "/volumes",
+            json!([{"name": "v"}, {"name": "v"}]),
+            r#"spec.volumes[1].name: Duplicate value: "v""#,
+        ),
+        (
+            "/volumes",
+            json!([{"name": "v", "configMap": {"name": "m", "defaultMode": 512}}]),
+            "spec.volumes[0].configMap.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive",
+        ),
+        (
+            "/volumes",
+            json!([{"name": "v", "configMap": {"name": "m", "items": [{"key": "k", "path": "/x"}]}}]),
+            r#"spec.volumes[0].configMap.items[0].path: Invalid value: "/x": must be a relative path"#,
+        ),
+        (
+            "/volumes",
+            json!([{"name": "v", "hostPath": {"path": "/x", "type": "Door"}}]),
+            r#"spec.volumes[0].hostPath.type: Unsupported value: "Door": supported values: "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket""#,
+        ),
+        (
+            "/affinity",
+            json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}),
+            "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty",
+        ),
+        (
+            "/tolerations",
+            json!([{"operator": "Equal"}]),
+            r#"spec.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means "match all values and all keys""#,
+        ),
+        (
+            "/topologySpreadConstraints",
+            json!([{"maxSkew": 0, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}]),
+            "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
+        ),
+        (
+            "/dnsPolicy",
+            json!("None"),
+            "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+        ),
+        (
+            "/hostname",
+            json!("A"),
+            "spec.hostname: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+        ),
+        (
+            "/securityContext",
+            json!({"runAsUser": -1}),
+            "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+        ),
+        (
+            "/terminationGracePeriodSeconds",
+            json!(-1),
+            "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            "/hostAliases",
+            json!([{"ip": "x"}]),
+            r#"spec.hostAliases[0].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"#,
+        ),
+        (
+            "/schedulingGates",
+            json!([{"name": "a"}, {"name": "a"}]),
+            r#"spec.schedulingGates[1]: Duplicate value: "a""#,
+        ),
+    ] {
+        assert_eq!(mistakes(pointer, value), [expected], "{pointer}");
+    }
+}
