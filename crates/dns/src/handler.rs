@@ -18,6 +18,8 @@ use hickory_proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType};
 use hickory_server::net::runtime::Time;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use parking_lot::RwLock;
 
 use crate::entry::Entry;
@@ -105,6 +107,20 @@ impl Dns {
     /// [`EntryError`]; the service then has no names.
     pub fn upsert(&self, entry: &Entry) -> Result<(), EntryError> {
         self.zone.write().upsert(entry)
+    }
+
+    /// Takes a service as the objects say it is: [`Dns::upsert`] of what can be read from them, or [`Dns::remove`] when that is nothing.
+    pub fn observe(&self, service: &Service, slices: &[EndpointSlice]) {
+        let metadata = &service.metadata;
+        let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else {
+            return;
+        };
+        let Some(entry) = Entry::of(service, slices) else {
+            return self.remove(namespace, name);
+        };
+        if let Err(error) = self.upsert(&entry) {
+            tracing::warn!(namespace, name, %error, "a service has no names");
+        }
     }
 
     /// Removes a service. One that is not there is no error.

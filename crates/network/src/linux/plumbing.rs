@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     pub(crate) mtu: u32,
 }
 
-/// Whether the namespace and the link are there already.
+/// Whether the namespace and the link are there already, and complete: the namespace is named last.
 pub(crate) fn is_built(plan: &Plan) -> bool {
     is_namespace(&plan.netns) && nix::net::if_::if_nametoindex(plan.link.as_str()).is_ok()
 }
@@ -70,10 +70,10 @@ fn build_steps(plan: &Plan, node: &Mutex<Netlink>) -> Result<(), DataplaneError>
         .map_err(|errno| failed("make a network namespace", errno.into()))?;
     let netns = File::open("/proc/thread-self/ns/net")
         .map_err(|error| failed("open the new namespace", error))?;
-    File::create(&plan.netns).map_err(|error| failed("name the new namespace", error))?;
-    bind("/proc/thread-self/ns/net", &plan.netns)?;
     // Any container may serve on port 80, as with other runtimes: the namespace is the pod's own.
-    write_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")?;
+    if let Err(error) = write_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0") {
+        tracing::warn!(%error, "only root may serve on ports below 1024 in this pod");
+    }
     let mut inside = Netlink::open().map_err(|error| failed("open the routing socket", error))?;
 
     let here = VethEnd {
@@ -113,7 +113,10 @@ fn build_steps(plan: &Plan, node: &Mutex<Netlink>) -> Result<(), DataplaneError>
         add_neighbour(eth0, LINK_GATEWAY, HOST_MAC),
         add_route(everywhere, LINK_GATEWAY, eth0, None),
     ];
-    inside.change(steps).map_err(refused)
+    inside.change(steps).map_err(refused)?;
+    // The name comes last: a namespace that has one is complete. One without ends with this thread, and its link with it.
+    File::create(&plan.netns).map_err(|error| failed("name the new namespace", error))?;
+    bind("/proc/thread-self/ns/net", &plan.netns)
 }
 
 /// Takes the link and the namespace's name away; the namespace itself ends with its last process. What is not there is passed over.

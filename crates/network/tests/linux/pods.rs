@@ -215,6 +215,52 @@ fn a_port_of_the_node_leads_to_the_pod_that_asked_for_it() {
 }
 
 #[test]
+fn two_instances_in_one_network_do_not_meet() {
+    isolated(test_name!(), |dir| async move {
+        output_of("ip", &["link", "set", "lo", "up"]);
+        let before = traces(&dir);
+        let other_dir = dir.join("other");
+        std::fs::create_dir(&other_dir).unwrap();
+        let mut second = config(&other_dir);
+        second.instance = "second".to_owned();
+        second.pods = "10.245.0.0/24".parse().unwrap();
+        second.cluster = "10.245.0.0/16".parse().unwrap();
+        second.services = "10.97.0.0/16".parse().unwrap();
+        second.dns_address = "10.97.0.10".parse().unwrap();
+        let first = start(&dir.join("first")).await;
+        let second = pontoon_network::linux::LinuxDataplane::start(second)
+            .await
+            .unwrap();
+        let (a, b) = (attach(&first, "pod").await, attach(&second, "pod").await);
+        let upsert = |name, address, pod| ServiceDelta {
+            upsert: vec![service(name, address, Protocol::Tcp, &[serve_tcp(pod)])],
+            remove: Vec::new(),
+        };
+        first
+            .apply_services(upsert("web", "10.96.0.20:80", &a))
+            .await
+            .unwrap();
+        second
+            .apply_services(upsert("web", "10.97.0.20:80", &b))
+            .await
+            .unwrap();
+        first.teardown().await.unwrap();
+        // The second instance relies on forwarding, which the first had turned on.
+        let address = "10.97.0.20:80".parse().unwrap();
+        assert_eq!(
+            inside(&b, || call(address)).unwrap().1,
+            second.node_address()
+        );
+        assert_eq!(call(address).unwrap().0, "pod");
+        let forwards = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+        assert_eq!(forwards.trim(), "1");
+        second.teardown().await.unwrap();
+        let after = traces(&dir);
+        assert_eq!(after[1..6], before[1..6]);
+    });
+}
+
+#[test]
 fn attaching_a_pod_takes_milliseconds() {
     isolated(test_name!(), |dir| async move {
         let plane = start(&dir).await;

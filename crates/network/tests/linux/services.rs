@@ -85,6 +85,32 @@ fn a_pod_reaches_itself_through_its_service_and_others_see_its_own_address() {
 }
 
 #[test]
+fn a_service_may_stand_for_something_on_the_node_itself() {
+    isolated(test_name!(), |dir| async move {
+        let plane = start(&dir).await;
+        let pod = attach(&plane, "a").await;
+        let listener = std::net::TcpListener::bind((plane.node_address(), 0)).unwrap();
+        let server = listener.local_addr().unwrap();
+        upsert(
+            &plane,
+            &[service(
+                "kubernetes",
+                "10.96.0.1:443",
+                Protocol::Tcp,
+                &[server],
+            )],
+        )
+        .await;
+        let connect =
+            || std::net::TcpStream::connect_timeout(&at("10.96.0.1:443"), PROMPT).unwrap();
+        let _held = inside(&pod, connect);
+        assert_eq!(listener.accept().unwrap().1.ip(), pod.ip);
+        let _held = connect();
+        assert_eq!(listener.accept().unwrap().1.ip(), plane.node_address());
+    });
+}
+
+#[test]
 fn a_service_without_endpoints_refuses_at_once_on_tcp_and_udp() {
     isolated(test_name!(), |dir| async move {
         let plane = start(&dir).await;
