@@ -38,7 +38,6 @@ static DESCRIPTOR: Descriptor = Descriptor {
     subresources: &[
         Subresource::new("attach", "PodAttachOptions", &[Verb::Create, Verb::Get]),
         Subresource::new("binding", "Binding", &[Verb::Create]),
-        Subresource::new("ephemeralcontainers", "Pod", Verb::STATUS),
         Subresource::of("eviction", "Eviction", "policy", "v1", &[Verb::Create]),
         Subresource::new("exec", "PodExecOptions", &[Verb::Create, Verb::Get]),
         Subresource::new("log", "Pod", &[Verb::Get]),

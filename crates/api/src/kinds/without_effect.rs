@@ -59,7 +59,8 @@ fn walk(value: &Value, path: &str, wanted: Option<&str>, at: String, found: &mut
 fn says(value: &Value, wanted: Option<&str>) -> bool {
     match (value, wanted) {
         (Value::String(text), Some(wanted)) => text == wanted,
-        (other, Some(wanted)) => other.to_string() == wanted,
+        (Value::Bool(flag), Some(wanted)) => wanted.parse() == Ok(*flag),
+        (_, Some(_)) => false,
         (Value::Null, None) => false,
         (Value::Bool(flag), None) => *flag,
         (Value::String(text), None) => !text.is_empty(),

@@ -211,10 +211,9 @@ fn mistakes(pointer: &str, value: Value) -> Vec<String> {
     let mut sent =
         body(json!({"containers": [{"name": "c", "image": "app:1"}], "volumes": [{"name": "v"}]}));
     let (parent, name) = pointer.rsplit_once('/').unwrap();
-    let parent = if parent.starts_with("/c") {
-        format!("/spec/containers/0{}", &parent[2..])
-    } else {
-        format!("/spec{parent}")
+    let parent = match parent.strip_prefix("/c") {
+        Some(rest) => format!("/spec/containers/0{rest}"),
+        None => format!("/spec{parent}"),
     };
     sent.pointer_mut(&parent).unwrap()[name] = value;
     match pods().create(sent) {
