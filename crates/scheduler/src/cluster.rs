@@ -10,6 +10,7 @@ mod topology;
 use crate::ledger::Ledger;
 use crate::node::Description;
 use crate::pending::PendingPod;
+use crate::score::Scores;
 use crate::selector::{Labels, Selector};
 use crate::shape::{HostPort, RuntimeRequirement, Shape, Shaped};
 use crate::slots::{Slot, TextMap};
@@ -54,6 +55,8 @@ pub struct Cluster {
     pub(crate) shapes: Shapes,
     pub(crate) topologies: Topologies,
     pub(crate) verdicts: crate::filter::Verdicts,
+    /// Room that scoring works in, kept from call to call: it is as large as the cluster.
+    pub(crate) scratch: Scores,
     classes: TextMap<String, RuntimeRequirement>,
     /// Service selectors by namespace and name.
     services: TextMap<String, BTreeMap<String, Labels>>,
@@ -77,6 +80,7 @@ impl Cluster {
             shapes: Shapes::default(),
             topologies: Topologies::default(),
             verdicts: crate::filter::Verdicts::default(),
+            scratch: Scores::default(),
             classes: TextMap::default(),
             services: TextMap::default(),
         }

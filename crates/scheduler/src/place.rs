@@ -103,7 +103,11 @@ impl<'a> Round<'a> {
             .collect();
         let sample = sample_size(cluster.node_count());
         let stride = stride(cluster.nodes.len(), cluster.seed);
-        let (scores, candidates, refused) = (Scores::default(), Vec::new(), TextMap::default());
+        let (scores, candidates, refused) = (
+            std::mem::take(&mut cluster.scratch),
+            Vec::new(),
+            TextMap::default(),
+        );
         Self {
             cluster,
             classes,
@@ -118,6 +122,7 @@ impl<'a> Round<'a> {
     }
 
     fn finish(self) {
+        self.cluster.scratch = self.scores;
         for class in self.classes {
             self.cluster.shapes.release(class.id);
         }

@@ -24,7 +24,7 @@ use crate::place::counters::Counters;
 use crate::slots::Slot;
 
 /// Scratch room, kept from pod to pod.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Scores {
     total: Vec<i64>,
     raw: Vec<i64>,

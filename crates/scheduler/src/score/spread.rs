@@ -24,7 +24,7 @@ pub struct SoftSpread {
 }
 
 /// Scratch room, kept from pod to pod.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Scratch {
     raw: Vec<i64>,
     /// Pods per domain of one key.
