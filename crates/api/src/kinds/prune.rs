@@ -30,7 +30,6 @@ const STRINGS: &[&str] = &[
     "providerID",
     "reason",
     "resourceVersion",
-    "restartPolicyRules",
     "scheme",
     "schedulerName",
     "selfLink",
@@ -117,11 +116,9 @@ pub(super) fn zero_values(value: &mut Value) -> bool {
 }
 
 fn in_fields(fields: &mut Map<String, Value>) -> bool {
-    // A probe's `timeoutSeconds: 0` means the default; a session affinity's is an error. Only the first has a handler.
     let before = fields.len();
-    let spec_selector = fields.get("matchExpressions").is_some();
     fields.retain(|name, value| !is_zero(name, value));
-    let mut dropped = fields.len() != before || spec_selector && fields.is_empty();
+    let mut dropped = fields.len() != before;
     for (name, value) in fields.iter_mut() {
         if !OPAQUE.contains(&name.as_str()) {
             dropped |= zero_values(value);

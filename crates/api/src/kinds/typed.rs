@@ -97,18 +97,7 @@ impl<D: Definition> Typed<D> {
 
     fn read(body: &Value) -> Result<(D::Object, Vec<String>), Refusal> {
         reader::read(body).map_err(|error| {
-            let Descriptor {
-                kind,
-                version,
-                group,
-                ..
-            } = D::DESCRIPTOR;
-            let version = if group.is_empty() {
-                (*version).to_owned()
-            } else {
-                format!("{group}/{version}")
-            };
-            let version = version.rsplit('/').next().unwrap_or(&version);
+            let Descriptor { kind, version, .. } = D::DESCRIPTOR;
             Refusal::Malformed(format!(
                 "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
             ))
