@@ -1,63 +1,105 @@
-//! Agents' sessions: placeholder shape.
+//! The agents' side of the server: one session for each node, and tunnels into its pods.
+//!
+//! The agent dials. Its session brings down the pods bound to the node with what they refer to, and every
+//! service with its endpoints; up come heartbeats, pod statuses and events. Logs, exec and port-forward go through
+//! tunnels that the agent opens when its session says so.
+//!
+//! Invariants:
+//! - a session writes only to its own Node and to pods bound to it;
+//! - a node has one session on a server: a newer one ends the older;
+//! - liveness is soft state: heartbeats are not written.
 
+mod events;
+mod feed;
 mod liveness;
+mod node;
+mod ranges;
+mod references;
+mod reports;
+mod session;
+mod streams;
+mod tunnels;
 
-use crate::error::VerbError;
+use crate::authenticate::administrator;
+use crate::request::Caller;
 use crate::services::RangeError;
 use crate::verbs::Verbs;
-use bytes::Bytes;
-use futures::Stream;
-use pontoon_state::Object;
-use std::pin::Pin;
+use parking_lot::Mutex;
+use pontoon_wire::node::v1 as wire;
+use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use liveness::NodeLiveness;
+pub use streams::{ExecOptions, LogOptions, LogStream};
+pub use tunnels::Tunnel;
 
-/// What part of a log is asked for.
-#[derive(Debug, Clone, Default)]
-pub struct LogOptions {
-    /// Which container; empty for the only one.
-    pub container: String,
-    /// Whether to go on as it is written.
-    pub follow: bool,
-    /// The container that ran before this one.
-    pub previous: bool,
-    /// Only the last lines.
-    pub tail_lines: Option<i64>,
-    /// Only so many bytes.
-    pub limit_bytes: Option<i64>,
-    /// Only what was written in the last seconds.
-    pub since_seconds: Option<i64>,
-    /// Only what was written since, in RFC 3339.
-    pub since_time: Option<String>,
-    /// Whether each line begins with its time.
-    pub timestamps: bool,
+/// The agents' side of the server. A clone shares it.
+#[derive(Clone)]
+pub struct NodeService {
+    inner: Arc<Inner>,
 }
 
-/// The bytes of a log.
-pub type LogStream = Pin<Box<dyn Stream<Item = Result<Bytes, VerbError>> + Send>>;
-
-/// The agents' side of the server.
-pub struct NodeService {
+struct Inner {
+    verbs: Arc<Verbs>,
+    cluster_domain: String,
+    ranges: ranges::PodRanges,
     liveness: NodeLiveness,
+    sessions: Mutex<HashMap<String, Handle>>,
+    tunnels: tunnels::Registry,
+    stopping: CancellationToken,
+}
+
+/// A node's session, as others reach it.
+#[derive(Clone)]
+struct Handle {
+    down: mpsc::Sender<Result<wire::Down, tonic::Status>>,
+    ended: CancellationToken,
+}
+
+impl std::fmt::Debug for NodeService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeService").field("sessions", &self.inner.sessions.lock().len()).finish_non_exhaustive()
+    }
 }
 
 impl NodeService {
     pub(crate) fn new(
-        _verbs: Arc<Verbs>,
-        _cluster_domain: String,
-        _pod_cidr: &str,
-        _stopping: CancellationToken,
+        verbs: Arc<Verbs>,
+        cluster_domain: String,
+        pod_cidr: &str,
+        stopping: CancellationToken,
     ) -> Result<Self, RangeError> {
-        Ok(Self { liveness: NodeLiveness::default() })
+        let ranges = ranges::PodRanges::parse(pod_cidr)?;
+        let inner = Inner {
+            verbs,
+            cluster_domain,
+            ranges,
+            liveness: NodeLiveness::default(),
+            sessions: Mutex::default(),
+            tunnels: tunnels::Registry::default(),
+            stopping,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub(crate) fn liveness(&self) -> NodeLiveness {
-        self.liveness.clone()
+        self.inner.liveness.clone()
     }
 
-    pub(crate) async fn logs(&self, _pod: &Object, _options: LogOptions) -> Result<LogStream, VerbError> {
-        Err(VerbError::NotImplemented("logs come with the nodes' sessions".into()))
+    /// Nodes that have a session with this server.
+    #[must_use]
+    pub fn connected(&self) -> Vec<String> {
+        self.inner.sessions.lock().keys().cloned().collect()
     }
+}
+
+/// What the server itself writes as, once a session's right to it is checked.
+fn own_caller() -> Caller {
+    Caller { identity: administrator("system:apiserver") }
+}
+
+fn down(message: wire::down::Message) -> wire::Down {
+    wire::Down { message: Some(message) }
 }

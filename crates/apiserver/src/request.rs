@@ -173,6 +173,8 @@ pub struct ListOptions {
     pub limit: Option<usize>,
     /// Where the page before ended.
     pub token: Option<String>,
+    /// Most bytes of objects in the answer, whatever the limit says; at least one object comes.
+    pub bytes: usize,
 }
 
 /// Where a watch starts.

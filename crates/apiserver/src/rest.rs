@@ -33,6 +33,7 @@ use std::sync::Arc;
 use tracing::Instrument as _;
 
 pub use discovery::Discovery;
+pub(crate) use documents::KUBERNETES;
 pub use openapi::OpenApi;
 
 /// Serves one request, whatever it is. A panic in it is an internal error of it alone.

@@ -61,6 +61,11 @@ impl ServiceAddresses {
         format!("{}/{}", Ipv4Addr::from(self.first), self.prefix)
     }
 
+    /// First address and number of addresses.
+    pub(crate) const fn bounds(&self) -> (u32, u32) {
+        (self.first, self.size)
+    }
+
     /// The address of the `kubernetes` service: the first.
     #[must_use]
     pub fn api_address(&self) -> Ipv4Addr {

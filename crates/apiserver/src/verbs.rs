@@ -32,6 +32,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 
 pub use apply::{Action, Applied};
+pub(crate) use create::timestamp;
 pub use delete::Deleted;
 pub use list::Listed;
 pub use watch::{Event, EventKind, WatchStream};

@@ -94,7 +94,7 @@ pub(super) fn list(query: &Query, target: &Target) -> Result<ListOptions, VerbEr
             return Err(unsupported("ListOptions", "resourceVersionMatch", other, &["Exact", "NotOlderThan"]));
         }
     };
-    Ok(ListOptions { freshness, selection: selection(query, target)?, limit, token })
+    Ok(ListOptions { freshness, selection: selection(query, target)?, limit, token, bytes: usize::MAX })
 }
 
 /// Options of watch.

@@ -33,7 +33,7 @@ pub(super) fn is_read(asked: &Asked) -> bool {
 pub(super) async fn answer(server: &Arc<ApiServer>, asked: Asked, target: Target) -> Result<Answer, VerbError> {
     let query = Query::parse(asked.parts.uri.query().unwrap_or(""))?;
     match target.subresource.as_str() {
-        "log" => return stream::logs(server, &asked, &target, &query).await,
+        "log" => return stream::logs(server, &asked.caller, &target, &query).await,
         "exec" | "attach" | "portforward" => return Err(stream::not_yet(&target)),
         "" | "status" | "scale" => {}
         _ => return Err(VerbError::MethodNotAllowed),
@@ -49,7 +49,7 @@ pub(super) async fn answer(server: &Arc<ApiServer>, asked: Asked, target: Target
         now: server.verbs.world.now(),
     };
     if query.flag("watch") && target.subresource.is_empty() {
-        return stream::watch(server, &asked, target, &query, form, maker).await;
+        return stream::watch(server, &asked.caller, target, &query, form, maker).await;
     }
     let _permit = server.gates.request()?;
     if target.name.is_empty() {

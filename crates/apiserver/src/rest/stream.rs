@@ -1,6 +1,5 @@
 //! Answers that go on: watches and logs. (exec, attach and port-forward over WebSocket take their place here.)
 
-use super::Asked;
 use super::answer::{Answer, JSON};
 use super::negotiate::{Encoding, Form, Shape};
 use super::options;
@@ -9,7 +8,7 @@ use super::table::{Maker, partial};
 use crate::error::VerbError;
 use crate::fanout::line_of_text;
 use crate::node_service::LogOptions;
-use crate::request::{Freshness, Target};
+use crate::request::{Caller, Freshness, Target};
 use crate::respond;
 use crate::server::ApiServer;
 use crate::verbs::Event;
@@ -26,7 +25,7 @@ const INITIAL_END: &str = "k8s.io/initial-events-end";
 /// Serves a watch: one JSON event a line, for as long as it lives.
 pub(super) async fn watch(
     server: &Arc<ApiServer>,
-    asked: &Asked,
+    caller: &Caller,
     mut target: Target,
     query: &Query,
     form: Form,
@@ -38,7 +37,7 @@ pub(super) async fn watch(
     let options = options::watch(query, &target)?;
     target.name.clear();
     let permit = server.gates.watch()?;
-    let mut events = server.verbs.watch(&asked.caller, &target, options).await?;
+    let mut events = server.verbs.watch(caller, &target, options).await?;
     let stopping = server.stopping.clone();
     let world = server.verbs.world.clone();
     let mut first = true;
@@ -104,12 +103,12 @@ fn bookmark(revision: &str, initial_end: bool, form: Form, maker: &Maker) -> Val
 /// Streams a container's log from its node.
 pub(super) async fn logs(
     server: &Arc<ApiServer>,
-    asked: &Asked,
+    caller: &Caller,
     target: &Target,
     query: &Query,
 ) -> Result<Answer, VerbError> {
     let permit = server.gates.watch()?;
-    let pod = server.verbs.get(&asked.caller, target, Freshness::Newest).await?;
+    let pod = server.verbs.get(caller, target, Freshness::Newest).await?;
     let options = LogOptions {
         container: query.get("container").unwrap_or("").to_owned(),
         follow: query.flag("follow"),

@@ -12,10 +12,10 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// An object ready to be stored, and where.
-pub(super) struct Prepared {
-    pub target: Target,
-    pub object: Value,
-    pub warnings: Vec<String>,
+pub(crate) struct Prepared {
+    pub(crate) target: Target,
+    pub(crate) object: Value,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Verbs {
@@ -53,7 +53,7 @@ impl Verbs {
     }
 
     /// Everything before the store: identity, admission, defaults, validation.
-    pub(super) fn prepare_create(
+    pub(crate) fn prepare_create(
         &self,
         caller: &Caller,
         target: &Target,

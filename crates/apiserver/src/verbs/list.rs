@@ -61,9 +61,32 @@ enum Source {
     Past(Revision),
 }
 
+/// How much fits on a page.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    count: usize,
+    bytes: usize,
+}
+
+#[derive(Default)]
 struct Page {
     objects: Vec<Arc<Object>>,
+    bytes: usize,
     more: bool,
+}
+
+impl Page {
+    /// Adds an object; `false` when the page is full without it.
+    fn take(&mut self, object: Arc<Object>, limit: Limit) -> bool {
+        let heavy = !self.objects.is_empty() && self.bytes.saturating_add(object.json.len()) > limit.bytes;
+        if heavy || self.objects.len() == limit.count {
+            self.more = true;
+            return false;
+        }
+        self.bytes += object.json.len();
+        self.objects.push(object);
+        true
+    }
 }
 
 const EXPIRED_TOKEN: &str = "The provided continue parameter is too old to display a consistent list result. You can \
@@ -85,7 +108,7 @@ impl Verbs {
         let token = options.token.as_deref().map(Token::decode).transpose()?;
         let source = self.source(token.as_ref(), options.freshness).await?;
         let after = token.as_ref().map(|token| Key::new(&target.descriptor().resource(), &token.ns, &token.name));
-        let limit = options.limit.unwrap_or(usize::MAX);
+        let limit = Limit { count: options.limit.unwrap_or(usize::MAX), bytes: options.bytes };
         let (revision, page) = match &source {
             Source::View(view) => {
                 (view.revision(), page_of_view(view, target, &options.selection, after.as_ref(), limit))
@@ -126,10 +149,10 @@ impl Verbs {
         target: &Target,
         selection: &Selection,
         mut after: Option<Key>,
-        limit: usize,
+        limit: Limit,
         revision: Revision,
     ) -> Result<Page, PastError> {
-        let mut page = Page { objects: Vec::new(), more: false };
+        let mut page = Page::default();
         loop {
             let (history, from) = (self.replica.history(), after.clone());
             let (resource, scope) = (target.descriptor().resource(), target.scope().map(str::to_owned));
@@ -138,11 +161,9 @@ impl Verbs {
             let last = found.len() < HISTORY_PAGE;
             after = found.last().map(|object| object.key.clone());
             for object in found.into_iter().filter(|object| selection.matches(target.kind, object)) {
-                if page.objects.len() == limit {
-                    page.more = true;
+                if !page.take(object, limit) {
                     return Ok(page);
                 }
-                page.objects.push(object);
             }
             if last {
                 return Ok(page);
@@ -151,12 +172,14 @@ impl Verbs {
     }
 }
 
-fn page_of_view(view: &View, target: &Target, selection: &Selection, after: Option<&Key>, limit: usize) -> Page {
-    let mut selected =
-        selection.candidates(view, target, after).filter(|object| selection.matches(target.kind, object));
-    let objects: Vec<_> = selected.by_ref().take(limit).cloned().collect();
-    let more = objects.len() == limit && selected.next().is_some();
-    Page { objects, more }
+fn page_of_view(view: &View, target: &Target, selection: &Selection, after: Option<&Key>, limit: Limit) -> Page {
+    let mut page = Page::default();
+    for object in selection.candidates(view, target, after).filter(|object| selection.matches(target.kind, object)) {
+        if !page.take(object.clone(), limit) {
+            break;
+        }
+    }
+    page
 }
 
 /// How many objects are behind this page.
