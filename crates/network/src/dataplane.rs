@@ -245,7 +245,8 @@ pub trait Dataplane: Send + Sync + fmt::Debug + 'static {
     /// Every attached pod, in order of uid: what a restarted agent begins with.
     fn attached(&self) -> Vec<Attached>;
 
-    /// Changes some services' rules in one transaction.
+    /// Changes some services' rules in one transaction. After a start, [`Dataplane::replace_services`] comes first: until a data plane has been
+    /// told everything, it takes what an earlier process left for unwanted.
     ///
     /// # Errors
     /// The rules are then as before.

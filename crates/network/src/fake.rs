@@ -161,6 +161,7 @@ impl Dataplane for FakeDataplane {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::conformance::{Addresses, conforms};
 
     fn pod(uid: &str) -> PodAttachment {
         PodAttachment {
@@ -170,6 +171,15 @@ mod tests {
             hostname: uid.to_owned(),
             host_ports: Vec::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn it_conforms() {
+        let plane = FakeDataplane::new(
+            "10.244.0.0/24".parse().unwrap(),
+            "10.96.0.10".parse().unwrap(),
+        );
+        conforms(&plane, Addresses::Own).await;
     }
 
     #[tokio::test]

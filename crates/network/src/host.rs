@@ -131,6 +131,17 @@ impl Dataplane for HostDataplane {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::conformance::{Addresses, conforms};
+
+    #[tokio::test]
+    async fn it_conforms() {
+        let dir = tempfile::tempdir().unwrap();
+        let local: IpAddr = "127.0.0.1".parse().unwrap();
+        let plane =
+            HostDataplane::start(dir.path().to_owned(), local, local, "Because.".to_owned())
+                .unwrap();
+        conforms(&plane, Addresses::Shared).await;
+    }
 
     #[tokio::test]
     async fn pods_have_the_nodes_address_and_are_found_again() {

@@ -15,6 +15,7 @@
 //! - After `teardown` nothing of ours is left: no namespace, interface, address, route, rule or mount.
 
 pub mod cidr;
+pub mod conformance;
 pub mod dataplane;
 pub mod fake;
 pub mod host;

@@ -78,6 +78,8 @@ pub struct LinuxDataplane {
     layout: Layout,
     table: tokio::sync::Mutex<Table>,
     conntrack: Conntrack,
+    /// Other programs' chains that drop forwarded packets.
+    blockers: Vec<String>,
 }
 
 /// How a file in the state directory remembers that forwarding was off before us.
@@ -96,6 +98,10 @@ impl LinuxDataplane {
         check(&config)?;
         let nft = Nft::find()?;
         let conntrack = Conntrack::find();
+        let blockers = nft.forward_blockers().await?;
+        for chain in &blockers {
+            tracing::warn!(%chain, "another program's rules drop forwarded packets; pods may not reach each other");
+        }
         if !conntrack.is_present() {
             tracing::warn!(
                 "the program conntrack is missing: UDP clients of an endpoint that goes wait for a timeout"
@@ -128,6 +134,7 @@ impl LinuxDataplane {
             plumbing: tokio::sync::Mutex::new(()),
             table,
             conntrack,
+            blockers,
         };
         plane.prepare_node()?;
         plane.sweep()?;
@@ -248,6 +255,7 @@ impl LinuxDataplane {
         Plan {
             netns: self.names.netns(uid),
             link: self.names.link(uid),
+            group: self.names.link_group(),
             ip,
             node_end: self.node_end(),
             mtu: self.config.mtu,
@@ -428,6 +436,10 @@ impl Dataplane for LinuxDataplane {
 
     fn describe(&self) -> Description {
         let mut lacks = self.config.lacks.clone();
+        lacks.extend(self.blockers.iter().map(|chain| {
+            let pods = self.config.cluster;
+            format!("The rules of {chain} drop forwarded packets unless told otherwise: pods reach each other only after, say, `iptables -I FORWARD -s {pods} -j ACCEPT` and `iptables -I FORWARD -d {pods} -j ACCEPT`.")
+        }));
         if !self.conntrack.is_present() {
             lacks.push(
                 "conntrack is not installed: UDP clients of a pod that goes wait for a timeout."
@@ -454,12 +466,10 @@ impl Dataplane for LinuxDataplane {
         let mut rules = self.table.lock().await;
         let _plumbing = self.plumbing.lock().await;
         rules.delete().await?;
-        for link in self.own_links()? {
-            self.node
-                .lock()
-                .change(vec![netlink::delete_link(&link)])
-                .map_err(refused)?;
-        }
+        self.node
+            .lock()
+            .change(vec![netlink::delete_group(self.names.link_group())])
+            .map_err(refused)?;
         for file in self.own_namespaces()? {
             plumbing::unname(&file)?;
         }

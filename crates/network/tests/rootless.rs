@@ -203,10 +203,12 @@ fn node(state: &Path, part: &str) {
         state_dir: state.to_owned(),
         holder_command: vec![program.into(), "__hold".into()],
     };
+    let started = Instant::now();
     let entered = match enter(&options) {
         Ok(entered) => entered,
         Err(error) => return println!("{part}: {error}"),
     };
+    eprintln!("note: entered in {:?}", started.elapsed());
     assert!(nix::unistd::geteuid().is_root());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -59,6 +59,13 @@ impl Names {
         &self.netns_dir
     }
 
+    /// The group of the node's ends of all pods' links. Group 0 is the kernel's default and is never ours.
+    pub(super) fn link_group(&self) -> u32 {
+        u32::try_from(hash(&self.instance) >> 32)
+            .expect("32 bits are left")
+            .max(1)
+    }
+
     /// The file that names a pod's namespace.
     pub(super) fn netns(&self, uid: &str) -> PathBuf {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

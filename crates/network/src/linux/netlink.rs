@@ -229,6 +229,8 @@ pub(crate) fn set_up(index: u32) -> Request {
 pub(crate) struct VethEnd<'a> {
     pub(crate) name: &'a str,
     pub(crate) mac: [u8; 6],
+    /// The group that [`delete_group`] removes; 0 is nobody's.
+    pub(crate) group: u32,
 }
 
 /// Makes a pair of interfaces: `here`, which is up, in the socket's namespace, and `there`, which is down (it cannot be brought up
@@ -246,6 +248,7 @@ pub(crate) fn add_veth(
         .setns_by_fd(netns.as_raw_fd())
         .build();
     let message = LinkVeth::new(here.name, there.name)
+        .link_group(here.group)
         .address(here.mac.to_vec())
         .mtu(mtu)
         .up()
@@ -264,6 +267,20 @@ pub(crate) fn delete_link(name: &str) -> Request {
     Request {
         what: "remove an interface",
         message: RouteNetlinkMessage::DelLink(LinkUnspec::new_with_name(name).build()),
+        flags: 0,
+        already: Some(nix::libc::ENODEV),
+    }
+}
+
+/// Removes all interfaces of a group at once: the kernel waits once for packets under way, not once for each interface.
+pub(crate) fn delete_group(group: u32) -> Request {
+    Request {
+        what: "remove a group of interfaces",
+        message: RouteNetlinkMessage::DelLink(
+            LinkMessageBuilder::<LinkUnspec>::new()
+                .link_group(group)
+                .build(),
+        ),
         flags: 0,
         already: Some(nix::libc::ENODEV),
     }

@@ -36,6 +36,7 @@ const POD_LINK: &str = "eth0";
 pub(crate) struct Plan {
     pub(crate) netns: std::path::PathBuf,
     pub(crate) link: String,
+    pub(crate) group: u32,
     pub(crate) ip: Ipv4Addr,
     /// The node's address on every pod's link: what pods see the node's own connections come from.
     pub(crate) node_end: Ipv4Addr,
@@ -79,10 +80,12 @@ fn build_steps(plan: &Plan, node: &Mutex<Netlink>) -> Result<(), DataplaneError>
     let here = VethEnd {
         name: &plan.link,
         mac: HOST_MAC,
+        group: plan.group,
     };
     let there = VethEnd {
         name: POD_LINK,
         mac: pod_mac(plan.ip),
+        group: 0,
     };
     let node_index = {
         let mut node = node.lock();

@@ -73,6 +73,30 @@ impl Nft {
         Ok(Some(present))
     }
 
+    /// The chains of others that drop what is forwarded unless a rule of theirs accepts it, as Docker's and many firewalls' do. A table of
+    /// ours cannot overrule them: each table has its say.
+    ///
+    /// # Errors
+    /// What `nft` said.
+    pub(super) async fn forward_blockers(&self) -> Result<Vec<String>, DataplaneError> {
+        let output = run(&self.path, &["-j", "list", "chains"], b"").await?;
+        let blocks = |item: &serde_json::Value| {
+            let chain = item.get("chain")?;
+            let text = |field: &str| chain.get(field)?.as_str();
+            let drops = text("hook")? == "forward" && text("policy")? == "drop";
+            let ours = matches!(text("family")?, "ip" | "inet");
+            (drops && ours).then(|| {
+                Some(format!(
+                    "{} {} {}",
+                    text("family")?,
+                    text("table")?,
+                    text("name")?
+                ))
+            })?
+        };
+        Ok(items(&output)?.iter().filter_map(blocks).collect())
+    }
+
     /// The names of all IPv4 tables.
     ///
     /// # Errors

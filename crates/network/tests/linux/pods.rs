@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use pontoon_network::conformance::{Addresses, conforms};
 use pontoon_network::dataplane::{Dataplane, DataplaneError, HostPort, Protocol, ServiceDelta};
 
 use super::isolation::{
@@ -29,6 +30,13 @@ fn traces(state_dir: &Path) -> Vec<String> {
             .collect(),
         std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(),
     ]
+}
+
+#[test]
+fn it_conforms() {
+    isolated(test_name!(), |dir| async move {
+        conforms(&start(&dir).await, Addresses::Own).await;
+    });
 }
 
 #[test]
@@ -271,7 +279,8 @@ fn attaching_a_pod_takes_milliseconds() {
             took.push(started.elapsed());
         }
         let mut left = Vec::new();
-        for pod in plane.attached() {
+        let half: Vec<_> = plane.attached().into_iter().skip(15).collect();
+        for pod in half {
             let started = Instant::now();
             plane.detach(&pod.uid).await.unwrap();
             left.push(started.elapsed());
@@ -280,8 +289,11 @@ fn attaching_a_pod_takes_milliseconds() {
         left.sort();
         eprintln!(
             "attach: p50 {:?}, p97 {:?}; detach: p50 {:?}, p97 {:?}",
-            took[15], took[28], left[15], left[28]
+            took[15], took[28], left[7], left[14]
         );
+        let started = Instant::now();
+        plane.teardown().await.unwrap();
+        eprintln!("teardown of 15 pods: {:?}", started.elapsed());
         assert!(took[15] < Duration::from_millis(200), "{took:?}");
     });
 }

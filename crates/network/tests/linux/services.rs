@@ -352,3 +352,20 @@ fn an_endpoint_leaves_one_of_a_thousand_services_within_100_ms() {
         assert!(call(at("10.96.3.1:80")).is_err());
     });
 }
+
+#[test]
+fn another_programs_rules_that_drop_forwarded_packets_are_told() {
+    isolated(test_name!(), |dir| async move {
+        output_of("nft", &["add table ip filter"]);
+        output_of(
+            "nft",
+            &["add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"],
+        );
+        let plane = start(&dir).await;
+        let lacks = plane.describe().lacks;
+        assert!(
+            lacks.iter().any(|lack| lack.contains("ip filter FORWARD")),
+            "{lacks:?}"
+        );
+    });
+}
