@@ -274,6 +274,10 @@ impl Cluster {
         Shape::of(pod, class.and_then(|class| self.classes.get(class)))
     }
 
+    pub(crate) fn runtime_class(&self, name: &str) -> Option<&RuntimeRequirement> {
+        self.classes.get(name)
+    }
+
     /// What services that select `shape` ask for together.
     pub(crate) fn service_selector(&self, shape: &Shape) -> Option<Selector> {
         let mut merged = Labels::new();

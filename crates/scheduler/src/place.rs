@@ -20,6 +20,7 @@ use crate::wake::Wake;
 use class::{Class, Demand};
 use counters::Counters;
 use pontoon_api::{NodeName, PodUid};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What becomes of a pod.
@@ -60,14 +61,29 @@ pub enum Decision {
 /// Costs, per pod of a shape seen before in the batch, the nodes it looks at: up to
 /// [`MAX_SAMPLED_NODES`] feasible ones and those refused on the way.
 pub fn schedule(cluster: &mut Cluster, pending: &[PendingPod]) -> Vec<Decision> {
-    let mut order: Vec<&PendingPod> = pending.iter().collect();
+    let mut order: Vec<_> = pending.iter().map(|pod| resolved(cluster, pod)).collect();
     order.sort_by_key(|pod| std::cmp::Reverse(pod.priority));
     cluster.topologies.trim();
     cluster.verdicts.trim();
     let mut round = Round::new(cluster, &order);
-    let decisions = order.into_iter().map(|pod| round.decide(pod)).collect();
+    let decisions = order.iter().map(|pod| round.decide(pod)).collect();
     round.finish();
     decisions
+}
+
+/// The pod, with its runtime class if that appeared since the pod was read.
+fn resolved<'a>(cluster: &Cluster, pod: &'a PendingPod) -> Cow<'a, PendingPod> {
+    let Handler::UnknownClass(name) = &pod.shape.constraint.handler else {
+        return Cow::Borrowed(pod);
+    };
+    let Some(class) = cluster.runtime_class(name) else {
+        return Cow::Borrowed(pod);
+    };
+    let shape = Shaped::new(pod.shape.with_class(class));
+    Cow::Owned(PendingPod {
+        shape,
+        ..pod.clone()
+    })
 }
 
 struct Round<'a> {
@@ -84,7 +100,7 @@ struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(cluster: &'a mut Cluster, pods: &[&PendingPod]) -> Self {
+    fn new(cluster: &'a mut Cluster, pods: &[Cow<'_, PendingPod>]) -> Self {
         let mut by_shape = TextMap::default();
         let mut held = Vec::new();
         for pod in pods {
@@ -330,7 +346,11 @@ fn gcd(a: usize, b: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+    use k8s_openapi::api::core::v1::{Node, Pod};
+    use serde_json::json;
 
     #[test]
     fn a_search_visits_every_slot_once_whatever_the_seed() {
@@ -365,5 +385,46 @@ mod tests {
             [1, 3, 5000].map(crate::score::spread::weight),
             [1098, 1609, 8517]
         );
+    }
+
+    #[test]
+    fn a_pod_read_before_its_runtime_class_existed_is_placed_as_if_read_after() {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {"namespace": "ns", "name": "p", "uid": "u"},
+            "spec": {"runtimeClassName": "box", "containers": [{"name": "c"}]},
+        }))
+        .unwrap();
+        let mut cluster = Cluster::new(0);
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": "n", "labels": {"boxes": "yes"}},
+            "spec": {"taints": [{"key": "boxed", "effect": "NoSchedule"}]},
+            "status": {
+                "allocatable": {"cpu": "1", "pods": "2"}, "runtimeHandlers": [{"name": "runc"}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }))
+        .unwrap();
+        cluster.set_node(&node);
+        let early = [cluster.pending(&pod).unwrap()];
+        let Decision::Unschedulable { why, .. } = &schedule(&mut cluster, &early)[0] else {
+            panic!("its class does not exist");
+        };
+        let class = serde_json::from_value(json!({
+            "metadata": {"name": "box"}, "handler": "runc", "overhead": {"podFixed": {"cpu": "600m"}},
+            "scheduling": {"nodeSelector": {"boxes": "yes"}, "tolerations": [{"operator": "Exists"}]},
+        }));
+        assert!(
+            why.wake()
+                .intersects(cluster.set_runtime_class(&class.unwrap()))
+        );
+        assert!(matches!(
+            schedule(&mut cluster, &early)[0],
+            Decision::Bind { .. }
+        ));
+        crate::invariant::check(&cluster).unwrap();
+        // Seeing it assigned only confirms what was assumed: nothing is counted anew.
+        pod.spec.as_mut().unwrap().node_name = Some("n".to_owned());
+        assert_eq!(cluster.set_pod(&pod), Wake::POD_ADDED);
+        assert_eq!(cluster.set_pod(&pod), Wake::NONE);
     }
 }

@@ -100,6 +100,15 @@ impl Requests {
     }
 }
 
+impl Requests {
+    /// Adds what a runtime class takes on top.
+    pub(crate) fn add_overhead(&mut self, overhead: &Amounts) {
+        self.amounts.add_all(overhead);
+        self.scored_cpu = self.scored_cpu.saturating_add(overhead.get("cpu"));
+        self.scored_memory = self.scored_memory.saturating_add(overhead.get("memory"));
+    }
+}
+
 /// The largest of what runs at one time: all containers and sidecars, or one init container
 /// beside the sidecars started before it; then the overhead.
 fn effective(

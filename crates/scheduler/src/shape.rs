@@ -176,6 +176,16 @@ pub(crate) struct NodeConstraint {
 }
 
 impl NodeConstraint {
+    fn with_class(mut self, class: &RuntimeRequirement) -> Self {
+        for (key, value) in &class.node_selector {
+            self.selector.and(Requirement::equals(key, value));
+        }
+        self.tolerations
+            .extend(class.tolerations.iter().filter_map(Toleration::read));
+        self.handler = Handler::Named(class.handler.clone());
+        self
+    }
+
     pub fn tolerates(&self, taint: &Taint) -> bool {
         self.tolerations.iter().any(|one| one.tolerates(taint))
     }
@@ -252,6 +262,14 @@ impl Shape {
             labels,
         }
     }
+
+    /// The shape of a pod that was read before its class existed.
+    pub(crate) fn with_class(&self, class: &RuntimeRequirement) -> Self {
+        let mut shape = self.clone();
+        shape.requests.add_overhead(&class.overhead);
+        shape.constraint = Arc::new(NodeConstraint::clone(&self.constraint).with_class(class));
+        shape
+    }
 }
 
 fn constraint(
@@ -259,23 +277,16 @@ fn constraint(
     affinity: &Affinity,
     class: Option<&RuntimeRequirement>,
 ) -> NodeConstraint {
-    let mut selector = Selector::all_of(spec.node_selector.as_ref().unwrap_or(&BTreeMap::new()));
-    let mut tolerations: Vec<_> = spec
+    let selector = Selector::all_of(spec.node_selector.as_ref().unwrap_or(&BTreeMap::new()));
+    let tolerations = spec
         .tolerations
         .iter()
         .flatten()
         .filter_map(Toleration::read)
         .collect();
-    if let Some(class) = class {
-        for (key, value) in &class.node_selector {
-            selector.and(Requirement::equals(key, value));
-        }
-        tolerations.extend(class.tolerations.iter().filter_map(Toleration::read));
-    }
-    let handler = match (spec.runtime_class_name.as_deref(), class) {
-        (None | Some(""), _) => Handler::Default,
-        (Some(_), Some(class)) => Handler::Named(class.handler.clone()),
-        (Some(name), None) => Handler::UnknownClass(name.to_owned()),
+    let handler = match spec.runtime_class_name.as_deref() {
+        None | Some("") => Handler::Default,
+        Some(name) => Handler::UnknownClass(name.to_owned()),
     };
     let required = affinity.node_affinity.as_ref();
     let required = required.and_then(|node| {
@@ -289,11 +300,15 @@ fn constraint(
             .map(NodeTerm::new)
             .collect()
     });
-    NodeConstraint {
+    let constraint = NodeConstraint {
         selector,
         terms,
         tolerations,
         handler,
+    };
+    match class {
+        Some(class) if constraint.handler != Handler::Default => constraint.with_class(class),
+        _ => constraint,
     }
 }
 

@@ -41,9 +41,15 @@ impl Cluster {
         if let Some(held) = self.pods.get_mut(&key)
             && (&held.uid, held.shape, held.slot, held.ending) == (&entry.uid, shape, slot, ending)
         {
+            // Others may wait for this pod to be placed; an assumption alone is not told to anyone.
+            let confirmed = held.assumed && !assumed;
             held.assumed &= assumed;
             self.shapes.release(shape);
-            return Wake::NONE;
+            return if confirmed {
+                Wake::POD_ADDED
+            } else {
+                Wake::NONE
+            };
         }
         // Room is made after the new entry is held, so that neither slot nor shape is given away between.
         self.nodes[slot].pods += 1;
