@@ -369,55 +369,59 @@ impl Model {
             let model = self.pods[&name].clone();
             assert!(model.priority <= last, "{name} was placed out of turn");
             last = model.priority;
-            match decision {
-                Decision::Bind { node, .. } => {
-                    let at = node.as_str()[1..].parse().unwrap();
+            self.compare(decision, name, &model);
+        }
+    }
+
+    fn compare(&mut self, decision: Decision, name: String, model: &ModelPod) {
+        match decision {
+            Decision::Bind { node, .. } => {
+                let at = node.as_str()[1..].parse().unwrap();
+                assert!(
+                    self.feasible(model).contains(&at),
+                    "{name} does not belong on {node}: {model:?}"
+                );
+                if let Some((wake, events)) = self.refused.remove(&name) {
                     assert!(
-                        self.feasible(&model).contains(&at),
-                        "{name} does not belong on {node}: {model:?}"
-                    );
-                    if let Some((wake, events)) = self.refused.remove(&name) {
-                        assert!(
-                            wake.intersects(events),
-                            "{name} would not have been tried again: {wake}, {events}"
-                        );
-                    }
-                    self.happened(Wake::POD_ADDED);
-                    assert!(
-                        self.placed.insert(name.clone(), at).is_none(),
-                        "{name} was bound twice"
+                        wake.intersects(events),
+                        "{name} would not have been tried again: {wake}, {events}"
                     );
                 }
-                Decision::Unschedulable { why, .. } => {
-                    assert!(!self.placed.contains_key(&name));
-                    assert_eq!(
-                        self.feasible(&model),
-                        Vec::<usize>::new(),
-                        "{name} could be placed: {model:?}, {why}"
-                    );
-                    assert_eq!(why.nodes(), self.nodes.len());
-                    assert_eq!(why.by_rule().values().sum::<usize>(), self.nodes.len());
-                    assert!(
-                        why.reasons()
-                            .values()
-                            .all(|count| *count <= self.nodes.len())
-                    );
-                    // A pod that was not worth trying again stands by its first refusal's word.
-                    let (wake, events) = self
-                        .refused
-                        .get(&name)
-                        .copied()
-                        .unwrap_or((why.wake(), Wake::NONE));
-                    let tried = if wake.intersects(events) {
-                        (why.wake(), Wake::NONE)
-                    } else {
-                        (wake, events)
-                    };
-                    self.refused.insert(name, tried);
-                }
-                Decision::AlreadyPlaced { node, .. } => {
-                    assert_eq!(node_name(self.placed[&name]), node.as_str())
-                }
+                self.happened(Wake::POD_ADDED);
+                assert!(
+                    self.placed.insert(name.clone(), at).is_none(),
+                    "{name} was bound twice"
+                );
+            }
+            Decision::Unschedulable { why, .. } => {
+                assert!(!self.placed.contains_key(&name));
+                assert_eq!(
+                    self.feasible(model),
+                    Vec::<usize>::new(),
+                    "{name} could be placed: {model:?}, {why}"
+                );
+                assert_eq!(why.nodes(), self.nodes.len());
+                assert_eq!(why.by_rule().values().sum::<usize>(), self.nodes.len());
+                assert!(
+                    why.reasons()
+                        .values()
+                        .all(|count| *count <= self.nodes.len())
+                );
+                // A pod that was not worth trying again stands by its first refusal's word.
+                let (wake, events) = self
+                    .refused
+                    .get(&name)
+                    .copied()
+                    .unwrap_or((why.wake(), Wake::NONE));
+                let tried = if wake.intersects(events) {
+                    (why.wake(), Wake::NONE)
+                } else {
+                    (wake, events)
+                };
+                self.refused.insert(name, tried);
+            }
+            Decision::AlreadyPlaced { node, .. } => {
+                assert_eq!(node_name(self.placed[&name]), node.as_str())
             }
         }
     }
