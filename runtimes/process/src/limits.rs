@@ -38,3 +38,6 @@ pub const LOCK_ATTEMPTS: usize = 50;
 
 /// Pause between those attempts, in milliseconds.
 pub const LOCK_PAUSE_MILLIS: u64 = 10;
+
+/// Pause before a failed reading of a container's end is repeated, in seconds. It fails only with the disk.
+pub const SETTLE_PAUSE_SECONDS: u64 = 1;

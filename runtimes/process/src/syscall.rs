@@ -91,6 +91,20 @@ pub(crate) fn make_read_only(tree: BorrowedFd<'_>) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Lets no descriptor from this number on reach the next program (close_range(2)).
+pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: takes three integers; descriptors stay open in this program, so nobody's ownership is broken.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
 /// Makes the terminal on standard input the controlling one of the calling session leader (tty_ioctl(4)).
 pub(crate) fn take_terminal() -> Result<(), Errno> {
     // SAFETY: TIOCSCTTY takes an integer.

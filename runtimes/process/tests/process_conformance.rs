@@ -12,8 +12,25 @@ pontoon_runtime::conformance_suite!(subject);
 /// The same suite again without privileges: what can be done is done, and what cannot is said.
 #[test]
 fn the_suite_passes_for_an_ordinary_user() {
+    run_as_ordinary_user(&[]);
+}
+
+/// And in namespaces that an ordinary user makes, where only control groups and other users are missing.
+#[test]
+fn the_suite_passes_in_namespaces_of_an_ordinary_user() {
+    run_as_ordinary_user(&[
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "--net",
+        "--",
+    ]);
+}
+
+fn run_as_ordinary_user(wrapper: &[&str]) {
     if !nix::unistd::geteuid().is_root() {
-        // The suite in this very process is run by one already.
+        // This process is an ordinary user's already, and the suite runs in it.
         return;
     }
     let output = std::process::Command::new("setpriv")
@@ -22,15 +39,15 @@ fn the_suite_passes_for_an_ordinary_user() {
             "--regid=65534",
             "--clear-groups",
             "--inh-caps=-all",
-            "--no-new-privs",
             "--",
         ])
+        .args(wrapper)
         .arg(std::env::current_exe().unwrap())
-        .args(["--skip", "the_suite_passes_for_an_ordinary_user"])
+        .args(["--skip", "ordinary_user"])
         .current_dir("/")
         .env_remove("TMPDIR")
         .output()
-        .expect("setpriv (package util-linux) is needed");
+        .expect("setpriv and unshare (package util-linux) are needed");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),

@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::container::{self, Container, Shim};
 use super::sandbox::{Sandbox, SandboxRecord};
@@ -183,8 +183,15 @@ fn conclude(inner: &Inner, container: &Container, exit: Exit) {
 /// Kills what a dead shim has left, and writes the end.
 fn bury(directory: &ContainerDirectory, group: Option<&crate::cgroup::Group>) -> io::Result<Exit> {
     let lock = layout::open_lock(&directory.lock())?;
-    // Without a pid namespace the program may hold a copy of the lock between fork and execution, for an instant.
+    // Without a pid namespace the program holds a copy of the lock until it is executed.
+    let deadline = Instant::now() + Duration::from_secs(SHIM_START_SECONDS);
     while !syscall::try_lock(&lock)? {
+        if Instant::now() > deadline {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "something of it holds its lock",
+            ));
+        }
         std::thread::sleep(Duration::from_millis(STARTING_PAUSE_MILLIS));
     }
     if let Some(exit) = layout::read_record(&directory.exit())? {

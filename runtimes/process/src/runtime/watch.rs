@@ -3,6 +3,7 @@
 use nix::libc;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::Command;
@@ -10,6 +11,7 @@ use tokio::process::Command;
 use super::Inner;
 use super::container::{Container, Shim};
 use super::recover;
+use crate::limits::SETTLE_PAUSE_SECONDS;
 
 /// The shim's command line up to its verb.
 pub(super) fn shim(inner: &Inner, verb: &str) -> Command {
@@ -22,7 +24,8 @@ pub(super) fn shim_command(command: &[std::ffi::OsString], verb: &str) -> Comman
         .split_first()
         .map_or((std::ffi::OsStr::new(""), [].as_slice()), |(p, a)| (p, a));
     let mut command = Command::new(program);
-    command.args(args).arg(verb);
+    // The agent's environment may hold what a container's supervisor has no business to keep.
+    command.args(args).arg(verb).env_clear();
     command
 }
 
@@ -46,9 +49,16 @@ pub(super) fn watch(inner: &Arc<Inner>, container: Arc<Container>, shim: Arc<Shi
     let weak: Weak<Inner> = Arc::downgrade(inner);
     tokio::spawn(async move {
         await_end(Pidfd(shim)).await;
-        let Some(inner) = weak.upgrade() else { return };
-        if let Err(error) = recover::settle_dead(&inner, &container).await {
-            tracing::warn!(container = %container.id, %error, "the end of a container is not known");
+        loop {
+            let Some(inner) = weak.upgrade() else { return };
+            match recover::settle_dead(&inner, &container).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(container = %container.id, %error, "the end of a container is not known");
+                }
+            }
+            drop(inner);
+            tokio::time::sleep(Duration::from_secs(SETTLE_PAUSE_SECONDS)).await;
         }
     });
 }

@@ -5,6 +5,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
+use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, Gid, Pid, Uid, access};
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
@@ -127,6 +128,11 @@ pub(super) fn execute(
     if now != parent && now.as_raw() != 0 {
         return Err(StartFailure::preparation("parent", "died"));
     }
+    // What containers get everywhere; the agent's own may be tighter.
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
+    // Whatever the agent's own parent left open is no business of the program's.
+    syscall::close_on_exec_from(3)
+        .map_err(|e| StartFailure::preparation("descriptors", e.desc()))?;
     let directory = identity.working_dir.as_deref().unwrap_or(Path::new("/"));
     std::env::set_current_dir(directory).map_err(|e| {
         StartFailure::preparation(format!("working directory {}", directory.display()), e)

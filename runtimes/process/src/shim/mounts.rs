@@ -16,7 +16,7 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use crate::layout::ContainerDirectory;
@@ -157,12 +157,7 @@ impl View {
         let metadata = fs::metadata(base)?;
         let entries = Shown::all(base)?;
         fs::create_dir_all(&self.stage)?;
-        let options = format!(
-            "mode={:o},uid={},gid={},size={SHOWN_BYTES}",
-            metadata.mode() & 0o7777,
-            metadata.uid(),
-            metadata.gid()
-        );
+        let options = format!("mode={:o},size={SHOWN_BYTES}", metadata.mode() & 0o7777);
         mount(
             Some("tmpfs"),
             &self.stage,
@@ -170,6 +165,8 @@ impl View {
             MsFlags::empty(),
             Some(options.as_str()),
         )?;
+        // An owner without a number in this user namespace stays what the kernel shows for it.
+        let _ = chown(&self.stage, Some(metadata.uid()), Some(metadata.gid()));
         for entry in entries {
             entry.attach(&self.stage)?;
         }
