@@ -17,6 +17,7 @@ pub(crate) mod plumbing;
 mod programs;
 mod rules;
 mod table;
+mod turns;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ pub(crate) use self::programs::find as find_program;
 use self::programs::{Conntrack, Nft};
 use self::rules::{Fragment, Layout, Owner, Wanted};
 use self::table::Table;
+use self::turns::{Turn, Turns};
 use crate::cidr::Cidr;
 use crate::dataplane::{
     Attached, Dataplane, DataplaneError, Description, PodAttachment, ServiceDelta, ServiceKey,
@@ -73,8 +75,7 @@ pub struct LinuxDataplane {
     names: Names,
     node: Arc<Mutex<Netlink>>,
     ledger: Mutex<Ledger>,
-    /// Held while a pod is plumbed: the kernel's own lock would make two wait for each other anyway.
-    plumbing: tokio::sync::Mutex<()>,
+    turns: Turns,
     layout: Layout,
     table: tokio::sync::Mutex<Table>,
     conntrack: Conntrack,
@@ -131,7 +132,7 @@ impl LinuxDataplane {
             layout,
             node,
             ledger: Mutex::new(ledger),
-            plumbing: tokio::sync::Mutex::new(()),
+            turns: Turns::new(),
             table,
             conntrack,
             blockers,
@@ -273,10 +274,10 @@ impl LinuxDataplane {
     }
 
     /// Runs the plumbing in a thread of its own, which the new namespace keeps until it ends.
-    async fn build(&self, plan: Plan) -> Result<(), DataplaneError> {
+    async fn build(&self, plan: Plan, turn: Turn) -> (Result<(), DataplaneError>, Option<Turn>) {
         let (answer, done) = tokio::sync::oneshot::channel();
         let node = Arc::clone(&self.node);
-        std::thread::Builder::new()
+        let started = std::thread::Builder::new()
             .name("pod-network".to_owned())
             .spawn(move || {
                 let result = if plumbing::is_built(&plan) {
@@ -285,25 +286,62 @@ impl LinuxDataplane {
                     plumbing::build(&plan, &node)
                 };
                 // A caller that stopped waiting finds the pod attached when it asks again.
-                let _ = answer.send(result);
-            })
-            .map_err(|error| failed("start a thread", error))?;
-        done.await.map_err(|_| DataplaneError::Kernel {
-            operation: "plumb a pod".to_owned(),
-            detail: "the thread ended early".to_owned(),
-        })?
+                let _ = answer.send((result, turn));
+            });
+        if let Err(error) = started {
+            return (Err(failed("start a thread", error)), None);
+        }
+        match done.await {
+            Ok((result, turn)) => (result, Some(turn)),
+            Err(_) => {
+                let detail = "the thread ended early".to_owned();
+                (
+                    Err(DataplaneError::Kernel {
+                        operation: "plumb a pod".to_owned(),
+                        detail,
+                    }),
+                    None,
+                )
+            }
+        }
     }
 
-    /// Takes a pod's link and namespace away without holding up the runtime's threads.
-    async fn demolish(&self, netns: PathBuf, link: String) -> Result<(), DataplaneError> {
-        let node = Arc::clone(&self.node);
-        let work = move || plumbing::demolish(&netns, &link, &node);
+    /// Takes a pod's link and namespace away without holding up the runtime's threads or other pods.
+    async fn demolish(
+        &self,
+        netns: PathBuf,
+        link: String,
+        turn: Turn,
+    ) -> Result<Turn, DataplaneError> {
+        let work = move || {
+            // A socket of its own: the kernel answers only when no packet holds on to the link, some 30 ms later.
+            let node = Netlink::open().map_err(|error| failed("open the routing socket", error))?;
+            plumbing::demolish(&netns, &link, &Mutex::new(node)).map(|()| turn)
+        };
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| DataplaneError::Kernel {
                 operation: "take a pod's network away".to_owned(),
                 detail: error.to_string(),
             })?
+    }
+
+    /// [`Dataplane::detach`], by one who has the pod's turn.
+    async fn release(&self, uid: &str, turn: Turn) -> Result<(), DataplaneError> {
+        let Some(lease) = self.ledger.lock().get(uid).cloned() else {
+            return Ok(());
+        };
+        if !lease.host_ports.is_empty() {
+            self.change_rules(Wanted::from([(Owner::Pod(uid.to_owned()), None)]))
+                .await?;
+        }
+        let _turn = self
+            .demolish(self.names.netns(uid), self.names.link(uid), turn)
+            .await?;
+        let mut ledger = self.ledger.lock();
+        ledger.release(uid)?;
+        metrics::pods_count(ledger.iter().count());
+        Ok(())
     }
 }
 
@@ -350,7 +388,7 @@ impl Dataplane for LinuxDataplane {
         )?;
         let started = Instant::now();
         let uid = pod.uid.as_str();
-        let plumbing = self.plumbing.lock().await;
+        let turn = self.turns.of(uid).await;
         let (lease, fresh, pods) = {
             let mut ledger = self.ledger.lock();
             let fresh = ledger.get(uid).is_none();
@@ -361,16 +399,15 @@ impl Dataplane for LinuxDataplane {
                 ledger.iter().count(),
             )
         };
-        let mut result = self.build(self.plan_of(uid, lease.ip)).await;
-        drop(plumbing);
+        let (mut result, turn) = self.build(self.plan_of(uid, lease.ip), turn).await;
         if result.is_ok()
             && let Some(wanted) = host_ports(uid, &lease)
         {
             result = self.change_rules(Wanted::from([wanted])).await;
         }
         if let Err(error) = result {
-            if fresh {
-                self.detach(&pod.uid).await?;
+            if let (true, Some(turn)) = (fresh, turn) {
+                self.release(uid, turn).await?;
             }
             return Err(error);
         }
@@ -379,21 +416,8 @@ impl Dataplane for LinuxDataplane {
     }
 
     async fn detach(&self, uid: &PodUid) -> Result<(), DataplaneError> {
-        let uid = uid.as_str();
-        let Some(lease) = self.ledger.lock().get(uid).cloned() else {
-            return Ok(());
-        };
-        if !lease.host_ports.is_empty() {
-            self.change_rules(Wanted::from([(Owner::Pod(uid.to_owned()), None)]))
-                .await?;
-        }
-        let _plumbing = self.plumbing.lock().await;
-        self.demolish(self.names.netns(uid), self.names.link(uid))
-            .await?;
-        let mut ledger = self.ledger.lock();
-        ledger.release(uid)?;
-        metrics::pods_count(ledger.iter().count());
-        Ok(())
+        let turn = self.turns.of(uid.as_str()).await;
+        self.release(uid.as_str(), turn).await
     }
 
     fn attached(&self) -> Vec<Attached> {
@@ -463,8 +487,8 @@ impl Dataplane for LinuxDataplane {
     }
 
     async fn teardown(&self) -> Result<(), DataplaneError> {
+        let _turns = self.turns.all().await;
         let mut rules = self.table.lock().await;
-        let _plumbing = self.plumbing.lock().await;
         rules.delete().await?;
         self.node
             .lock()

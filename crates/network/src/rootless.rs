@@ -62,6 +62,19 @@ pub struct Entered {
     pub outbound: Outbound,
 }
 
+impl Entered {
+    /// What pods lack in namespaces of our own, a sentence each: for [`crate::linux::Config::lacks`].
+    #[must_use]
+    pub fn lacks(&self) -> Vec<String> {
+        let ports = "Node ports and host ports are reached from pods and the node only, not from this machine.";
+        self.outbound
+            .lacks()
+            .into_iter()
+            .chain([ports.to_owned()])
+            .collect()
+    }
+}
+
 /// Why namespaces of our own could not be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {

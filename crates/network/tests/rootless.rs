@@ -219,9 +219,7 @@ fn node(state: &Path, part: &str) {
 }
 
 async fn run(state: &Path, entered: &Entered, outside: TcpListener) {
-    let plane = LinuxDataplane::start(config(state, &entered.outbound))
-        .await
-        .unwrap();
+    let plane = LinuxDataplane::start(config(state, entered)).await.unwrap();
     let pod = PodAttachment {
         uid: PodUid::new("uid-1"),
         namespace: "default".to_owned(),
@@ -273,7 +271,7 @@ async fn run(state: &Path, entered: &Entered, outside: TcpListener) {
     dissolve(state).unwrap();
 }
 
-fn config(state: &Path, outbound: &Outbound) -> Config {
+fn config(state: &Path, entered: &Entered) -> Config {
     Config {
         instance: "rootless".to_owned(),
         state_dir: state.join("network"),
@@ -283,7 +281,7 @@ fn config(state: &Path, outbound: &Outbound) -> Config {
         dns_address: "10.96.0.10".parse().unwrap(),
         node_address: None,
         mtu: 1_500,
-        lacks: outbound.lacks().into_iter().collect(),
+        lacks: entered.lacks(),
     }
 }
 

@@ -562,3 +562,7 @@ fn comment(service: &ServiceRule, port: &ServicePort) -> String {
 #[cfg(test)]
 #[path = "rules_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "rules_model_tests.rs"]
+mod model_tests;

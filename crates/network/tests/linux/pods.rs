@@ -292,6 +292,18 @@ fn attaching_a_pod_takes_milliseconds() {
             took[15], took[28], left[7], left[14]
         );
         let started = Instant::now();
+        let many: Vec<_> = (0..30)
+            .map(|index| attachment(&format!("many-{index}")))
+            .collect();
+        let results = futures::future::join_all(many.iter().map(|pod| plane.attach(pod))).await;
+        eprintln!("30 pods attached side by side: {:?}", started.elapsed());
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        let started = Instant::now();
+        let results =
+            futures::future::join_all(many.iter().map(|pod| plane.detach(&pod.uid))).await;
+        eprintln!("30 pods detached side by side: {:?}", started.elapsed());
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        let started = Instant::now();
         plane.teardown().await.unwrap();
         eprintln!("teardown of 15 pods: {:?}", started.elapsed());
         assert!(took[15] < Duration::from_millis(200), "{took:?}");
