@@ -1,11 +1,9 @@
 //! The REST front in process, without TLS: an identity is put into each request as the acceptor would.
-#![allow(clippy::unwrap_used, missing_docs)]
 
-mod suite;
-
+use crate::suite::rest::Rest;
+use crate::suite::{admin, server};
 use http::Method;
 use serde_json::{Value, json};
-use suite::rest::{Rest, admin, server};
 
 #[tokio::test]
 async fn an_object_is_created_read_listed_changed_and_deleted() {

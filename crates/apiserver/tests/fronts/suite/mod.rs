@@ -1,0 +1,45 @@
+//! What the tests of both fronts share.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+pub mod behaviour;
+pub mod front;
+pub mod grpc;
+pub mod rest;
+
+use pontoon_apiserver::authenticate::administrator;
+use pontoon_apiserver::authorize::BuiltIn;
+use pontoon_apiserver::{ApiServer, Parts, bootstrap};
+use pontoon_identity::Identity;
+use pontoon_state::Solo;
+use pontoon_telemetry::{Health, Metrics};
+use pontoon_world::World;
+use std::sync::Arc;
+
+/// A server on an empty store, bootstrapped.
+pub async fn server() -> Arc<ApiServer> {
+    server_on(Solo::new()).await
+}
+
+pub async fn server_on(replica: Arc<Solo>) -> Arc<ApiServer> {
+    let server = ApiServer::new(Parts {
+        replica,
+        world: World::real(),
+        authorizer: Arc::new(BuiltIn),
+        plugins: Vec::new(),
+        service_cidr: "10.96.0.0/16".into(),
+        pod_cidr: "10.244.0.0/16".into(),
+        cluster_domain: "cluster.local".into(),
+        advertise: Some("192.0.2.1:6443".parse().unwrap()),
+        health: Health::with_ping(),
+        metrics: Metrics::install(),
+        cluster_id: "test".into(),
+        version: "0.0.0".into(),
+    })
+    .unwrap();
+    bootstrap(&server).await.unwrap();
+    server
+}
+
+pub fn admin() -> Identity {
+    administrator("admin")
+}

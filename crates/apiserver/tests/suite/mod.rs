@@ -1,3 +1,0 @@
-//! What the tests of both fronts share.
-
-pub mod rest;
