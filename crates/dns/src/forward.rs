@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::limits::{
     CACHE_COUNT, CACHE_TTL_MAX, FORWARDS_COUNT, UDP_ANSWER_BYTES, UPSTREAM_TIMEOUT,
@@ -137,6 +137,7 @@ impl Forwarder {
             limit: FORWARDS_COUNT,
         })?;
         let mut failure = ForwardError::NoUpstream;
+        let mut silent = 0;
         for upstream in upstreams
             .iter()
             .cycle()
@@ -158,8 +159,14 @@ impl Forwarder {
                     return Ok(answer);
                 }
                 Ok(Err(error)) => failure = ForwardError::Network(error),
-                // The asker has given up by the time a third server would have been asked.
-                Err(_) => failure = ForwardError::Timeout(UPSTREAM_TIMEOUT),
+                Err(_) => {
+                    failure = ForwardError::Timeout(UPSTREAM_TIMEOUT);
+                    silent += 1;
+                    // The asker has given up by the time another server would have been waited for.
+                    if silent == UPSTREAM_TRIES_COUNT {
+                        break;
+                    }
+                }
             }
         }
         Err(failure)
@@ -213,14 +220,11 @@ async fn ask_udp(
     // Connected: the kernel drops what another host sends, and tells us when the port is closed.
     socket.connect(upstream).await?;
     socket.send(bytes).await?;
-    let deadline = Instant::now() + UPSTREAM_TIMEOUT;
     let mut buffer = vec![0; usize::from(UDP_ANSWER_BYTES)];
     loop {
-        let received = timeout_at(deadline, socket.recv(&mut buffer))
-            .await
-            .map_err(|_| io::ErrorKind::TimedOut)?;
+        let received = socket.recv(&mut buffer).await?;
         // What is not the answer may be a forgery: the answer may still come.
-        if let Some(message) = check(&buffer[..received?], id, question) {
+        if let Some(message) = check(&buffer[..received], id, question) {
             return Ok(message);
         }
     }
