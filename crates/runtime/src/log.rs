@@ -348,4 +348,38 @@ mod tests {
             (LogStream::Stderr, true, b"a b  c".as_slice())
         );
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(32))]
+
+        #[test]
+        fn no_line_makes_the_parser_panic(line: Vec<u8>) {
+            let _ = parse_entry(&line);
+        }
+
+        #[test]
+        fn whatever_is_written_in_whatever_chunks_is_read_back(
+            chunks in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..40_000), 0..4),
+            newline_every in 1usize..20_000,
+        ) {
+            let chunks: Vec<Vec<u8>> = chunks
+                .into_iter()
+                .map(|chunk| {
+                    let breaks = |(i, byte)| if i % newline_every == 0 { b'\n' } else { byte };
+                    chunk.into_iter().enumerate().map(breaks).collect()
+                })
+                .collect();
+            let written = cut(&chunks.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            let mut joined = Vec::new();
+            for line in written.split_inclusive(|byte| *byte == b'\n') {
+                let entry = parse_entry(line).unwrap();
+                assert!(entry.text.len() <= LOG_LINE_BYTES);
+                joined.extend_from_slice(entry.text);
+                if !entry.partial {
+                    joined.push(b'\n');
+                }
+            }
+            proptest::prop_assert_eq!(joined, chunks.concat());
+        }
+    }
 }

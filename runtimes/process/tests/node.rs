@@ -346,9 +346,13 @@ async fn nothing_is_left_when_a_sandbox_is_removed() {
     let case = case().await;
     let parent = case.subject.config().cgroup_parent.clone().unwrap();
     let groups = || {
+        // Version 2 alone is mounted at the top; otherwise each hierarchy is one level below.
         let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
-        hierarchies
-            .filter(|hierarchy| hierarchy.path().join(&parent).exists())
+        let mut roots: Vec<_> = hierarchies.map(|hierarchy| hierarchy.path()).collect();
+        roots.push(PathBuf::from("/sys/fs/cgroup"));
+        roots
+            .iter()
+            .filter(|root| root.join(&parent).exists())
             .count()
     };
     let status = case.run(&Program::Forever).await;
@@ -488,6 +492,25 @@ async fn a_start_takes_no_pauses() {
         times[0], times[4]
     );
     assert!(times[0] < Duration::from_millis(250), "{times:?}");
+    case.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_oom_score_that_cannot_be_set_is_said() {
+    let case = case().await;
+    let mut spec = case.container(&Program::Forever);
+    spec.oom_score_adj = -997;
+    let status = case.start(&spec).await.unwrap();
+    let ContainerState::Running { pid: Some(pid), .. } = status.state else {
+        panic!("{status:?}")
+    };
+    let have = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    assert_eq!(
+        have.trim() == "-997",
+        status.warnings.is_empty(),
+        "{have} {:?}",
+        status.warnings
+    );
     case.finish().await;
 }
 

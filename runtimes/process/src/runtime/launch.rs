@@ -2,6 +2,7 @@
 
 use pontoon_runtime::{
     ContainerSpec, ContainerState, ContainerStatus, ResourceLimits, RuntimeError, SandboxId,
+    SandboxSpec,
 };
 use std::fs::{self, File};
 use std::io;
@@ -28,6 +29,15 @@ pub(super) async fn start(
     let _gate = container.gate.lock().await;
     if !matches!(container.status().state, ContainerState::Created) {
         return Ok(container.status());
+    }
+    if !inner
+        .container(&container.id)
+        .is_ok_and(|current| Arc::ptr_eq(&current, &container))
+    {
+        // It was removed while this call waited at the gate.
+        return Err(RuntimeError::Busy {
+            what: format!("container {}", container.id),
+        });
     }
     let Some(sandbox) = inner.sandbox(sandbox).filter(|sandbox| sandbox.is_ready()) else {
         return Err(RuntimeError::NotFound {
@@ -165,11 +175,8 @@ fn prepare(
     warnings.extend(sandbox.record.warnings.iter().cloned());
     let pod = &sandbox.record.spec;
     let isolation = inner.isolation;
-    if !isolation.mount && !spec.mounts.is_empty() {
-        warnings.extend(spec.mounts.iter().filter(|mount| mount.host_path != mount.container_path).map(|mount| {
-            let (path, at) = (mount.container_path.display(), mount.host_path.display());
-            format!("volume at {path} is not shown there: the agent may not make mount namespaces; it lies at {at}")
-        }));
+    if !isolation.mount {
+        warnings.extend(unshown(&spec, pod));
     }
     let given = |contents: &Option<String>, path| contents.is_some().then_some(path);
     let plan = LaunchPlan {
@@ -187,6 +194,30 @@ fn prepare(
         .create(true)
         .append(true)
         .open(directory.shim_log())
+}
+
+/// The words for volumes and files that need a mount namespace.
+fn unshown(spec: &ContainerSpec, pod: &SandboxSpec) -> Vec<String> {
+    let why = "the agent may not make mount namespaces";
+    let elsewhere = spec
+        .mounts
+        .iter()
+        .filter(|mount| mount.host_path != mount.container_path);
+    let mut words: Vec<String> = elsewhere
+        .map(|mount| {
+            let (path, at) = (mount.container_path.display(), mount.host_path.display());
+            format!("volume at {path} is not shown there: {why}; it lies at {at}")
+        })
+        .collect();
+    if spec.mounts.iter().any(|mount| mount.read_only) {
+        words.push(format!("read-only volumes can be written: {why}"));
+    }
+    if pod.resolv_conf.is_some() || pod.hosts.is_some() {
+        words.push(format!(
+            "the node's own /etc/resolv.conf and /etc/hosts are used: {why}"
+        ));
+    }
+    words
 }
 
 /// The words for limits where there are no control groups at all.

@@ -222,7 +222,10 @@ fn bury(directory: &ContainerDirectory, group: Option<&crate::cgroup::Group>) ->
         started_at: started.map(|started| started.started_at),
         finished_at: Timestamp::now(),
     };
-    layout::write_record(&directory.exit(), &exit, Durability::Synced)?;
+    if let Err(error) = layout::write_record(&directory.exit(), &exit, Durability::Synced) {
+        // A full disk must not keep a dead container running in the list; the next agent comes to the same end.
+        tracing::warn!(path = %directory.path().display(), %error, "the end of a container is not recorded");
+    }
     Ok(exit)
 }
 

@@ -149,13 +149,28 @@ fn start(
             let started = StartedRecord {
                 program,
                 started_at,
-                warnings: Vec::new(),
+                warnings: unheeded(plan, pid),
             };
             layout::write_record(&directory.started(), &started, Durability::UntilReboot)
                 .map_err(failed("started.json"))?;
             let supervisor = Supervisor::new(child, ends, mask, plan).map_err(failed("signals"))?;
             Ok((supervisor, started))
         }
+    }
+}
+
+/// What the program itself could not take on, in words.
+fn unheeded(plan: &LaunchPlan, pid: i32) -> Vec<String> {
+    let wanted = plan.spec.oom_score_adj;
+    let have = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj"));
+    let have: Option<i32> = have.ok().and_then(|text| text.trim().parse().ok());
+    match have {
+        Some(have) if have != wanted && wanted != 0 => {
+            vec![format!(
+                "oom_score_adj is {have} instead of {wanted}: lowering it needs CAP_SYS_RESOURCE"
+            )]
+        }
+        _ => Vec::new(),
     }
 }
 
