@@ -1,6 +1,7 @@
 //! One replica: opened, served, asked, shut down.
 
 use crate::config::Config;
+use crate::limits::{TASK_END, TASK_END_POLL};
 use crate::log_store::LogStore;
 use crate::membership::MembershipError;
 use crate::metrics;
@@ -21,7 +22,7 @@ use pontoon_state::{
     Command, Feed, KvError, Leadership, Outcome, ProposeError, ReadError, Replica, View, Watch, WatchEnd,
 };
 use pontoon_storage::{DataDir, Identity, Log, Snapshots, StateStore};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -56,6 +57,9 @@ pub struct Consensus {
     pub(crate) gate: Gate,
     pub(crate) membership: tokio::sync::Mutex<()>,
     snapshots: Arc<Snapshots>,
+    store: Arc<StateStore>,
+    /// Owned by Raft's tasks.
+    log: Weak<Log>,
     fatal: watch::Receiver<Option<String>>,
     closing: watch::Sender<bool>,
     observer: JoinHandle<()>,
@@ -85,8 +89,9 @@ impl Consensus {
         let store = StateStore::open(&data)?;
         let snapshots = Snapshots::open(&data)?;
         let log = Log::open(&data)?;
+        let held = Arc::downgrade(&log);
         let waiters = Waiters::new(config.node, config.world.entropy().u64());
-        let machine = StateMachine::open(store, snapshots.clone(), waiters.clone())?;
+        let machine = StateMachine::open(store.clone(), snapshots.clone(), waiters.clone())?;
         let (feed, progress) = (machine.feed(), machine.progress());
         let me = Member { cluster: config.cluster.clone(), id: config.node };
         let peers = Arc::new(Peers::new(me, config.tls.clone()));
@@ -108,6 +113,8 @@ impl Consensus {
             gate: Gate::default(),
             membership: tokio::sync::Mutex::new(()),
             snapshots,
+            store,
+            log: held,
             fatal,
             closing: watch::Sender::new(false),
             observer,
@@ -165,6 +172,16 @@ impl Consensus {
             tracing::warn!(%error, "the Raft task ended badly");
         }
         self.feed.close();
+        // Raft's tasks have been told to end; the directory is free when they have.
+        let ended = async {
+            while self.log.strong_count() > 0 {
+                tokio::time::sleep(TASK_END_POLL).await;
+            }
+        };
+        if tokio::time::timeout(TASK_END, ended).await.is_err() {
+            tracing::warn!("a task of Raft still has the log open");
+        }
+        self.store.close();
     }
 
     /// Makes a snapshot now, beside those that the log's growth brings about.

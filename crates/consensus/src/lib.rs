@@ -29,6 +29,8 @@ mod read;
 mod server;
 mod service;
 mod state_machine;
+#[cfg(test)]
+mod suite;
 mod tls;
 mod types;
 mod waiters;

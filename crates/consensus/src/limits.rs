@@ -44,3 +44,9 @@ pub const ACCEPTING: usize = 32;
 
 /// Time for a TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long shutting down waits for Raft's tasks: they are past their last await, and then some.
+pub const TASK_END: Duration = Duration::from_secs(5);
+
+/// How often it looks whether they have ended: they have nothing to tell it with.
+pub const TASK_END_POLL: Duration = Duration::from_millis(2);

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
@@ -29,20 +30,25 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (accepted, connections) = mpsc::channel(ACCEPTING);
-    let accepting = tokio::spawn(accept(listener, tls, service.peers.me.cluster.clone(), accepted));
+    // Both end when this future does, however it ends: the port is free, and no connection outlives its server.
+    let (_serving, served) = watch::channel(());
+    let mut accepting = JoinSet::new();
+    accepting.spawn(accept(listener, tls, service.peers.me.cluster.clone(), accepted, served));
     let server = RaftServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let result = Server::builder()
+    let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(8 << 20)
         .add_service(server)
-        .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop)
-        .await;
-    accepting.abort();
-    result
+        .serve_with_incoming(ReceiverStream::new(connections));
+    // Append streams are made to last: there is nothing to wait for.
+    tokio::select! {
+        result = serving => result,
+        () = stop => Ok(()),
+    }
 }
 
 async fn accept(
@@ -50,6 +56,7 @@ async fn accept(
     tls: Option<TlsParts>,
     cluster: String,
     accepted: mpsc::Sender<io::Result<Connection>>,
+    served: watch::Receiver<()>,
 ) {
     // A peer that opens connections and says nothing holds up no other.
     let handshakes = Arc::new(Semaphore::new(ACCEPTING));
@@ -63,9 +70,9 @@ async fn accept(
                 continue;
             }
         };
-        let (tls, cluster, accepted) = (tls.clone(), cluster.clone(), accepted.clone());
+        let (tls, cluster, accepted, served) = (tls.clone(), cluster.clone(), accepted.clone(), served.clone());
         tokio::spawn(async move {
-            let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, open(stream, tls, &cluster)).await;
+            let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, open(stream, tls, &cluster, served)).await;
             drop(turn);
             match opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 // The server may have stopped.
@@ -76,11 +83,17 @@ async fn accept(
     }
 }
 
-async fn open(stream: TcpStream, tls: Option<TlsParts>, cluster: &str) -> io::Result<Connection> {
+async fn open(
+    stream: TcpStream,
+    tls: Option<TlsParts>,
+    cluster: &str,
+    mut served: watch::Receiver<()>,
+) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
-    let Some(tls) = tls else { return Ok(Connection { stream: Box::pin(stream), member: None }) };
+    let ended = Box::pin(async move { while served.changed().await.is_ok() {} });
+    let Some(tls) = tls else { return Ok(Connection { stream: Box::pin(stream), member: None, ended }) };
     let (stream, member) = tls.accept(stream, cluster).await?;
-    Ok(Connection { stream: Box::pin(stream), member: Some(member) })
+    Ok(Connection { stream: Box::pin(stream), member: Some(member), ended })
 }
 
 trait Duplex: AsyncRead + AsyncWrite + Send {}
@@ -90,6 +103,8 @@ impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 struct Connection {
     stream: Pin<Box<dyn Duplex>>,
     member: Option<Member>,
+    /// Ends with the server.
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// Who is at the other end, as requests carry it.
@@ -106,6 +121,9 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         self.stream.as_mut().poll_read(cx, buf)
     }
 }

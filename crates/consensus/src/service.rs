@@ -10,7 +10,7 @@ use crate::peers::Peers;
 use crate::propose;
 use crate::read;
 use crate::server::Caller;
-use crate::state_machine::{SnapshotData, blocking, snapshot_name};
+use crate::state_machine::{SnapshotData, blocking};
 use crate::types::{Proposal, Raft, TypeConfig};
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use openraft::raft::AppendEntriesRequest;
@@ -82,7 +82,6 @@ impl Service {
     }
 
     async fn read_snapshot(&self, frames: &mut Streaming<SnapshotFrame>, manifest: Manifest) -> Result<SnapshotData, Status> {
-        let applied = crate::durable::decode_applied(&manifest.applied).map_err(garbled)?;
         let mut incoming = blocking(|| self.snapshots.receive(manifest)).map_err(|error| failed(&error))?;
         while let Some(frame) = frames.message().await? {
             let Some(Frame::Chunk(FileChunk { file, offset, data, crc32c, last_of_file })) = frame.frame else {
@@ -93,7 +92,7 @@ impl Service {
             }
             blocking(|| incoming.write(&file, offset, &data, last_of_file)).map_err(|error| failed(&error))?;
         }
-        blocking(|| incoming.finish(&snapshot_name(applied.0))).map_err(|error| failed(&error))
+        blocking(|| incoming.finish()).map_err(|error| failed(&error))
     }
 
     async fn forwarded(&self, request: ForwardRequest) -> Answer {

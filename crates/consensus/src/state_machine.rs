@@ -174,7 +174,7 @@ fn read_applied(machine: &Machine<StateStore>) -> Result<(Option<LogId>, StoredM
 }
 
 /// A name that sorts as snapshots follow each other.
-pub(crate) fn snapshot_name(last: Option<LogId>) -> String {
+fn snapshot_name(last: Option<LogId>) -> String {
     let progress = progress_at(last);
     format!("{:020}-{:020}", progress.index, progress.term)
 }
@@ -222,6 +222,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: Self::SnapshotData) -> Result<(), io::Error> {
         let machine = blocking(|| {
             self.store.install(&snapshot)?;
+            self.snapshots.adopt(&snapshot, &snapshot_name(meta.last_log_id))?;
             Machine::open(self.store.clone()).map_err(failed)
         })?;
         let (last, membership) = read_applied(&machine).map_err(failed)?;

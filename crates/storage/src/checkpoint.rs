@@ -180,7 +180,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`StorageError::Corrupt`] when the manifest makes no sense.
-    pub fn receive(self: &Arc<Self>, manifest: Manifest) -> Result<Incoming, StorageError> {
+    pub fn receive(&self, manifest: Manifest) -> Result<Incoming, StorageError> {
         for file in &manifest.files {
             let plain = !file.name.is_empty() && !file.name.starts_with('.') && !file.name.contains(['/', '\\', '\0']);
             if !plain || file.name == MANIFEST {
@@ -189,7 +189,17 @@ impl Snapshots {
         }
         let dir = self.stage();
         fs::create_dir(&dir).map_err(|error| StorageError::io("making", &dir, &error))?;
-        Ok(Incoming { snapshots: self.clone(), dir, manifest, next: 0, open: None })
+        Ok(Incoming { dir, manifest, next: 0, open: None })
+    }
+
+    /// Makes a snapshot that was received, and is installed, the current one.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn adopt(&self, snapshot: &Snapshot, name: &str) -> Result<Arc<Snapshot>, StorageError> {
+        let dir = self.stage();
+        snapshot.copy_to(&dir)?;
+        self.complete(&dir, &snapshot.manifest, name)
     }
 
     fn stage(&self) -> PathBuf {
@@ -209,7 +219,6 @@ impl Snapshots {
         fs::rename(staged, &path).map_err(|error| StorageError::io("renaming", staged, &error))?;
         sync_dir(&self.dir)?;
         let snapshot = Arc::new(Snapshot::read(&path)?);
-        // Replication may ask for an older one than a newer that was made meanwhile.
         if current.as_ref().is_none_or(|present| present.dir < path) {
             if let Some(before) = current.replace(snapshot.clone()) {
                 before.replaced.store(true, Ordering::Release);
@@ -279,7 +288,6 @@ fn sum_file(path: &Path) -> Result<(u64, u32), StorageError> {
 /// A snapshot being received. Dropped before it is finished, it leaves nothing that is referred to.
 #[derive(Debug)]
 pub struct Incoming {
-    snapshots: Arc<Snapshots>,
     dir: PathBuf,
     manifest: Manifest,
     next: usize,
@@ -323,22 +331,24 @@ impl Incoming {
         Ok(())
     }
 
-    /// Makes it the current snapshot.
+    /// Ends it. What was received is whole, and goes when it is dropped: [`StateStore::install`] and
+    /// [`Snapshots::adopt`] keep it.
     ///
     /// # Errors
     /// [`StorageError::Corrupt`] when files are missing.
-    pub fn finish(self, name: &str) -> Result<Arc<Snapshot>, StorageError> {
+    pub fn finish(mut self) -> Result<Arc<Snapshot>, StorageError> {
         if self.next != self.manifest.files.len() || self.open.is_some() {
             return Err(StorageError::Corrupt("a snapshot ended before its last file".into()));
         }
         sync_dir(&self.dir)?;
-        self.snapshots.complete(&self.dir, &self.manifest, name)
+        let dir = std::mem::take(&mut self.dir);
+        Ok(Arc::new(Snapshot { dir, manifest: self.manifest.clone(), replaced: AtomicBool::new(true) }))
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if self.dir.exists() {
+        if !self.dir.as_os_str().is_empty() {
             // What stays is removed at the next start.
             let _ = fs::remove_dir_all(&self.dir);
         }

@@ -1,5 +1,7 @@
 //! How RocksDB is set up: for little memory, and to notice what it lost.
 
+mod wal;
+
 use crate::error::StorageError;
 use crate::limits::{
     LOG_CACHE_BLOCK_BYTES, LOG_WRITE_BUFFER_BYTES, STATE_CACHE_BYTES, STATE_WAL_BYTES, STATE_WRITE_BUFFER_BYTES,
@@ -42,6 +44,7 @@ fn blocks(cache_bytes: usize) -> BlockBasedOptions {
 
 /// Opens the database of the log.
 pub(crate) fn open_log(path: &Path) -> Result<DB, StorageError> {
+    wal::cut(path)?;
     let mut options = common();
     options.set_write_buffer_size(LOG_WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(3);
@@ -52,6 +55,7 @@ pub(crate) fn open_log(path: &Path) -> Result<DB, StorageError> {
 
 /// Opens a generation of the state.
 pub(crate) fn open_state(path: &Path) -> Result<DB, StorageError> {
+    wal::cut(path)?;
     let mut options = common();
     options.set_db_write_buffer_size(STATE_WRITE_BUFFER_BYTES);
     options.set_max_total_wal_size(STATE_WAL_BYTES);

@@ -22,7 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub struct StateStore {
     dir: PathBuf,
-    live: RwLock<Arc<Generation>>,
+    /// `None` once it is closed.
+    live: RwLock<Option<Arc<Generation>>>,
 }
 
 /// One database of the state. The directory of a retired one goes with its last reader.
@@ -93,7 +94,7 @@ impl StateStore {
         };
         remove_others(&dir, number)?;
         let live = Generation::open(&dir, number)?;
-        Ok(Arc::new(Self { dir, live: RwLock::new(Arc::new(live)) }))
+        Ok(Arc::new(Self { dir, live: RwLock::new(Some(Arc::new(live))) }))
     }
 
     /// Replaces the state by a snapshot's. A crash leaves the old one or the new one; an error
@@ -102,7 +103,7 @@ impl StateStore {
     /// # Errors
     /// [`StorageError`].
     pub fn install(&self, snapshot: &Snapshot) -> Result<(), StorageError> {
-        let number = self.generation().number + 1;
+        let number = self.generation()?.number + 1;
         let path = self.dir.join(generation_name(number));
         let staged = path.with_extension("staged");
         for leftover in [&path, &staged] {
@@ -115,8 +116,9 @@ impl StateStore {
         sync_dir(&self.dir)?;
         let next = Arc::new(Generation::open(&self.dir, number)?);
         replace_file(&self.dir.join(LIVE), format!("{number}\n").as_bytes())?;
-        let before = std::mem::replace(&mut *self.live.write(), next);
-        before.remains.retired.store(true, Ordering::Release);
+        if let Some(before) = self.live.write().replace(next) {
+            before.remains.retired.store(true, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -125,19 +127,24 @@ impl StateStore {
     /// # Errors
     /// [`StorageError`].
     pub fn sync(&self) -> Result<(), StorageError> {
-        Ok(self.generation().db.flush_wal(true)?)
+        Ok(self.generation()?.db.flush_wal(true)?)
     }
 
     /// Writes a copy of this instant's state to `path`, which must not exist. What it holds is durable in the live
     /// state as well from here on, since its memtables are flushed.
     pub(crate) fn checkpoint(&self, path: &Path) -> Result<(), StorageError> {
-        let generation = self.generation();
+        let generation = self.generation()?;
         rocksdb::checkpoint::Checkpoint::new(&generation.db)?.create_checkpoint(path)?;
         Ok(generation.db.flush_wal(true)?)
     }
 
-    fn generation(&self) -> Arc<Generation> {
-        self.live.read().clone()
+    /// Closes the database: whoever still has the store gets errors.
+    pub fn close(&self) {
+        *self.live.write() = None;
+    }
+
+    fn generation(&self) -> Result<Arc<Generation>, StorageError> {
+        self.live.read().clone().ok_or_else(|| StorageError::Io("the state is closed".into()))
     }
 }
 
@@ -156,13 +163,13 @@ fn remove_others(dir: &Path, live: u64) -> Result<(), StorageError> {
 
 impl Kv for StateStore {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        let generation = self.generation();
+        let generation = self.generation()?;
         let found = generation.db.get_pinned_cf(generation.family(family), key).map_err(StorageError::from)?;
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn scan(&self, family: Family, from: &[u8], until: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, KvError> {
-        let generation = self.generation();
+        let generation = self.generation()?;
         if until.is_some_and(|until| until <= from) {
             return Ok(Vec::new());
         }
@@ -181,7 +188,7 @@ impl Kv for StateStore {
     }
 
     fn write(&self, batch: Batch) -> Result<(), KvError> {
-        let generation = self.generation();
+        let generation = self.generation()?;
         let mut writes = WriteBatch::default();
         for (family, key, value) in batch.operations {
             let family = generation.family(family);

@@ -1,0 +1,34 @@
+//! openraft's own suite over our log and state machine.
+#![allow(clippy::unwrap_used)]
+
+use crate::log_store::LogStore;
+use crate::state_machine::StateMachine;
+use crate::types::TypeConfig;
+use crate::waiters::Waiters;
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use pontoon_storage::{DataDir, Identity, Log, Snapshots, StateStore};
+
+struct OnDisk;
+
+/// What must outlive a store: its directory and the lock on it.
+struct Held {
+    _data: DataDir,
+    _root: tempfile::TempDir,
+}
+
+impl StoreBuilder<TypeConfig, LogStore, StateMachine, Held> for OnDisk {
+    async fn build(&self) -> Result<(Held, LogStore, StateMachine), StorageError<TypeConfig>> {
+        let root = tempfile::tempdir().unwrap();
+        let data = DataDir::open(root.path(), &Identity { cluster: "suite".into(), node: 0 }).unwrap();
+        let log = LogStore::new(Log::open(&data).unwrap());
+        let (store, snapshots) = (StateStore::open(&data).unwrap(), Snapshots::open(&data).unwrap());
+        let machine = StateMachine::open(store, snapshots, Waiters::new(0, 0)).unwrap();
+        Ok((Held { _data: data, _root: root }, log, machine))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_passes_openrafts_whole_suite() {
+    Suite::test_all(OnDisk).await.unwrap();
+}

@@ -1,0 +1,184 @@
+//! Members of a cluster under test: each with its own disk and port.
+
+use pontoon_api::Revision;
+use pontoon_consensus::{Config, Consensus, Tuning, serve};
+use pontoon_state::{Key, Leadership, Replica as _, Transaction, encode, invariant};
+use pontoon_world::World;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Whatever takes longer than this hangs: the machine may be slow, not that slow.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Quick elections, slow enough for a busy machine.
+pub fn brisk() -> Tuning {
+    Tuning {
+        heartbeat: Duration::from_millis(100),
+        election_min: Duration::from_millis(400),
+        election_max: Duration::from_millis(800),
+        ..Tuning::standard()
+    }
+}
+
+pub fn key(name: &str) -> Key {
+    Key::new("configmaps", "a", name)
+}
+
+pub fn put(name: &str, value: &str) -> Transaction {
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"namespace": "a", "name": name, "uid": name}, "data": {"v": value},
+    });
+    Transaction::default().put(key(name), encode(&object).unwrap())
+}
+
+struct Running {
+    replica: Arc<Consensus>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+pub struct Members {
+    roots: BTreeMap<u64, tempfile::TempDir>,
+    addresses: BTreeMap<u64, String>,
+    running: BTreeMap<u64, Running>,
+    founders: Vec<u64>,
+    tuning: Tuning,
+}
+
+impl Members {
+    pub async fn founded(ids: &[u64], tuning: Tuning) -> Self {
+        let mut members = Self {
+            roots: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            running: BTreeMap::new(),
+            founders: ids.to_vec(),
+            tuning,
+        };
+        let mut listeners = Vec::new();
+        for id in ids {
+            listeners.push((*id, members.listen(*id).await));
+        }
+        for (id, listener) in listeners {
+            members.run(id, listener).await;
+        }
+        members
+    }
+
+    async fn listen(&mut self, id: u64) -> TcpListener {
+        let known = self.addresses.get(&id).cloned();
+        let listener = TcpListener::bind(known.as_deref().unwrap_or("127.0.0.1:0")).await.unwrap();
+        self.addresses.insert(id, listener.local_addr().unwrap().to_string());
+        listener
+    }
+
+    async fn run(&mut self, id: u64, listener: TcpListener) {
+        let root = self.roots.entry(id).or_insert_with(|| tempfile::tempdir().unwrap());
+        let founders = self.founders.iter().map(|id| (*id, self.addresses[id].clone())).collect();
+        let config = Config {
+            node: id,
+            cluster: "test".into(),
+            data_dir: root.path().into(),
+            founders: self.founders.contains(&id).then_some(founders),
+            tls: None,
+            tuning: self.tuning,
+            world: World::real(),
+        };
+        let replica = Consensus::open(config).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let service = replica.service();
+        let server = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            serve(listener, service, None, stopped).await.unwrap();
+        });
+        self.running.insert(id, Running { replica, stop, server });
+    }
+
+    pub fn at(&self, id: u64) -> &Arc<Consensus> {
+        &self.running[&id].replica
+    }
+
+    pub fn address(&self, id: u64) -> String {
+        self.addresses[&id].clone()
+    }
+
+    pub fn alive(&self) -> Vec<u64> {
+        self.running.keys().copied().collect()
+    }
+
+    /// Starts a member that is not a founder.
+    pub async fn add(&mut self, id: u64) {
+        let listener = self.listen(id).await;
+        self.run(id, listener).await;
+    }
+
+    /// Starts a member again, on its disk and port.
+    pub async fn start(&mut self, id: u64) {
+        self.add(id).await;
+    }
+
+    /// Ends a member without a word to the others.
+    pub async fn kill(&mut self, id: u64) {
+        let Running { replica, stop, server } = self.running.remove(&id).unwrap();
+        server.abort();
+        drop(stop);
+        let _ = server.await;
+        replica.shutdown().await;
+    }
+
+    /// The member that leads and is ready.
+    pub async fn leader(&self) -> u64 {
+        let waits = self.running.iter().map(|(id, running)| {
+            Box::pin(async move {
+                let mut known = Leadership::default();
+                while !known.ready {
+                    known = running.replica.leadership_changed(known).await;
+                }
+                *id
+            })
+        });
+        tokio::time::timeout(LIMIT, futures::future::select_all(waits)).await.unwrap().0
+    }
+
+    pub async fn reached(&self, id: u64, revision: Revision) {
+        tokio::time::timeout(LIMIT, self.at(id).reached(revision)).await.unwrap().unwrap();
+    }
+
+    /// Whether a snapshot that it did not make is what its state came from.
+    pub fn installed_snapshot(&self, id: u64) -> bool {
+        let live = std::fs::read_to_string(self.roots[&id].path().join("state/LIVE")).unwrap();
+        live.trim() != "1"
+    }
+
+    /// Waits until all hold the same, and checks that they do.
+    pub async fn agree(&self) {
+        let ids = self.alive();
+        let mut newest = Revision(0);
+        for id in &ids {
+            newest = newest.max(self.at(*id).read().await.unwrap().revision());
+        }
+        for id in &ids {
+            self.reached(*id, newest).await;
+        }
+        let digests: Vec<String> = ids.iter().map(|id| invariant::digest(&self.at(*id).view())).collect();
+        assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?} hold {digests:?}");
+        for id in &ids {
+            assert_eq!(invariant::violations(&self.at(*id).view()), Vec::<String>::new());
+        }
+    }
+
+    pub async fn stop(mut self) {
+        for id in self.alive() {
+            let Running { replica, stop, server } = self.running.remove(&id).unwrap();
+            server.abort();
+            drop(stop);
+            let _ = server.await;
+            replica.shutdown().await;
+        }
+    }
+}
