@@ -35,7 +35,7 @@ macro_rules! conformance_suite {
                 a_long_line_is_cut_and_joins_again, binary_output_is_kept;
             exec: an_exec_has_streams_and_a_code, an_exec_sees_the_environment, an_exec_takes_input,
                 an_exec_with_a_terminal_knows_its_size, an_exec_of_a_missing_command_is_refused,
-                an_exec_needs_a_running_container;
+                an_exec_needs_a_running_container, a_dropped_exec_is_killed, an_exec_ends_with_its_container;
             limits: too_much_memory_is_oom_killed, a_cpu_limit_throttles, a_pids_limit_holds, usage_is_measured;
             mounts: a_volume_appears_at_any_path, a_read_only_volume_refuses_writes, network_files_are_the_pods_own;
             recovery: a_running_container_is_found_again, an_end_after_a_restart_is_told, an_end_is_remembered,

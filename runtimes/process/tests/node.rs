@@ -10,7 +10,9 @@ use pontoon_runtime::conformance::case::{entries, in_time};
 use pontoon_runtime::conformance::program::Program;
 use pontoon_runtime::conformance::{Case, Subject, exec};
 use pontoon_runtime::log::files_of;
-use pontoon_runtime::{ContainerState, ExitReason, Mount, RunAs, Runtime, RuntimeError};
+use pontoon_runtime::{
+    ContainerSpec, ContainerState, ExitReason, Mount, RunAs, Runtime, RuntimeError,
+};
 use std::fs;
 use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt;
@@ -403,10 +405,11 @@ async fn a_shim_is_small() {
     case.finish().await;
 }
 
-/// Where the agent of the next test keeps its state; absent in an ordinary run of the test below.
+/// Where the agent of the next tests keeps its state; absent in an ordinary run of the test below.
 const AGENT_STATE: &str = "PONTOON_TEST_AGENT_STATE";
 
-/// The body of an agent that another test kills. Run by name, it starts one container and waits for its death.
+/// The body of an agent that another test kills. Run by name, it starts one attempt after the other, from the first that
+/// does not exist, and stops every second one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_to_be_killed() {
     let Some(state) = std::env::var_os(AGENT_STATE) else {
@@ -420,42 +423,71 @@ async fn an_agent_to_be_killed() {
     let runtime = ProcessRuntime::open(config).await.unwrap();
     let inventory = runtime.list().await.unwrap();
     let sandbox = inventory.sandboxes[0].id.clone();
-    let spec: pontoon_runtime::ContainerSpec =
-        serde_json::from_slice(&fs::read(Path::new(&state).with_file_name("spec.json")).unwrap())
-            .unwrap();
-    runtime.start_container(&sandbox, &spec).await.unwrap();
-    println!("started");
-    std::future::pending::<()>().await;
+    let spec = fs::read(Path::new(&state).with_file_name("spec.json")).unwrap();
+    let mut spec: ContainerSpec = serde_json::from_slice(&spec).unwrap();
+    spec.attempt = inventory.containers.len() as u32;
+    println!("opened");
+    loop {
+        // The last attempt may have been cut short by the last death: it is repeated as an agent repeats it.
+        for attempt in [spec.attempt.saturating_sub(1), spec.attempt] {
+            let mut again = ContainerSpec {
+                attempt,
+                ..spec.clone()
+            };
+            again.env.push(("ATTEMPT".to_owned(), attempt.to_string()));
+            let status = runtime.start_container(&sandbox, &again).await.unwrap();
+            if attempt % 2 == 1 {
+                runtime
+                    .stop_container(&status.id, Duration::ZERO)
+                    .await
+                    .unwrap();
+            }
+        }
+        println!("started");
+        spec.attempt += 1;
+    }
+}
+
+/// Runs the agent above until it has said a word, then for a while longer, and kills it.
+fn run_and_kill(state: &Path, word: &str, longer: Duration) {
+    let mut agent = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "an_agent_to_be_killed", "--nocapture"])
+        .env(AGENT_STATE, state)
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut stdout = std::io::BufReader::new(agent.stdout.take().unwrap()).lines();
+    assert!(
+        stdout
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| line.contains(word))
+    );
+    std::thread::sleep(longer);
+    let group = nix::unistd::Pid::from_raw(-i32::try_from(agent.id()).unwrap());
+    nix::sys::signal::kill(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+    agent.wait().unwrap();
+}
+
+/// Hands a spec and the state directory over to the agent above.
+fn hand_over(case: &mut Case<ProcessSubject>, spec: &ContainerSpec) -> PathBuf {
+    let state = case.subject.state_dir().to_owned();
+    fs::write(
+        state.with_file_name("spec.json"),
+        serde_json::to_vec(spec).unwrap(),
+    )
+    .unwrap();
+    case.subject.close();
+    state
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_agent_leaves_its_containers_running() {
     let mut case = case().await;
     let spec = case.container(&Program::HeedTerm { code: 5 });
-    let state = case.subject.state_dir().to_owned();
-    fs::write(
-        state.with_file_name("spec.json"),
-        serde_json::to_vec(&spec).unwrap(),
-    )
-    .unwrap();
-    case.subject.close();
-    let mut agent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "an_agent_to_be_killed", "--nocapture"])
-        .env(AGENT_STATE, &state)
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let stdout = std::io::BufReader::new(agent.stdout.take().unwrap());
-    assert!(
-        stdout
-            .lines()
-            .map_while(Result::ok)
-            .any(|line| line.contains("started"))
-    );
-    let group = nix::unistd::Pid::from_raw(-i32::try_from(agent.id()).unwrap());
-    nix::sys::signal::kill(group, nix::sys::signal::Signal::SIGKILL).unwrap();
-    agent.wait().unwrap();
+    let state = hand_over(&mut case, &spec);
+    run_and_kill(&state, "started", Duration::ZERO);
     case.subject.restart().await;
     let found = case.runtime().list().await.unwrap().containers.remove(0);
     assert!(
@@ -464,6 +496,71 @@ async fn a_killed_agent_leaves_its_containers_running() {
     );
     let exit = case.stop(&found.id, Duration::from_secs(600)).await;
     assert_eq!(exit.exit_code, 5);
+    case.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_killed_at_any_moment_runs_no_attempt_twice() {
+    let mut case = case().await;
+    let mark = case.subject.directory().join("mark");
+    let mut spec = case.container(&Program::Forever);
+    spec.command = sh(&format!(
+        "echo $ATTEMPT >> {}; exec sleep 1000",
+        mark.display()
+    ));
+    let state = hand_over(&mut case, &spec);
+    for round in 0..12 {
+        // Deaths spread over the time that starts and stops take.
+        run_and_kill(&state, "opened", Duration::from_millis(7 * round));
+    }
+    case.subject.restart().await;
+    let containers = case.runtime().list().await.unwrap().containers;
+    let of_state = |wanted: fn(&ContainerState) -> bool| {
+        containers.iter().filter(|c| wanted(&c.state)).count()
+    };
+    let begun = of_state(|state| !matches!(state, ContainerState::Created));
+    assert!(begun >= 4, "{containers:?}");
+    assert!(
+        of_state(|state| matches!(state, ContainerState::Running { .. })) >= 1,
+        "{containers:?}"
+    );
+    case.runtime().stop_sandbox(&case.sandbox).await.unwrap();
+    let marks = fs::read_to_string(&mark).unwrap();
+    let mut attempts: Vec<u32> = marks.lines().map(|line| line.parse().unwrap()).collect();
+    let programs = attempts.len();
+    attempts.sort();
+    attempts.dedup();
+    assert_eq!(attempts.len(), programs, "an attempt ran twice: {marks}");
+    assert!(
+        programs <= begun,
+        "{programs} programs for {begun} attempts"
+    );
+    case.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_with_many_entries_can_take_one_more() {
+    let case = case().await;
+    let crowded = case.subject.directory().join("crowded");
+    fs::create_dir(&crowded).unwrap();
+    for number in 0..1500 {
+        fs::write(crowded.join(number.to_string()), "").unwrap();
+    }
+    let volume = case.subject.directory().join("volume");
+    fs::create_dir(&volume).unwrap();
+    let mut spec = case.container(&Program::Exit { code: 0 });
+    spec.command = sh(&format!("ls {} | wc -l; ulimit -n", crowded.display()));
+    spec.mounts = vec![Mount {
+        host_path: volume,
+        container_path: crowded.join("new"),
+        read_only: false,
+    }];
+    let (told, _) = case.output_of(&spec).await;
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .unwrap()
+        .0;
+    assert_eq!(told, format!("1501\n{limit}\n"));
+    assert!(!crowded.join("new").exists());
     case.finish().await;
 }
 

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use std::time::Duration;
 
-use super::case::{Case, Subject, in_time};
+use super::case::{Case, FifoReader, Subject, in_time};
 use super::program::Program;
+use crate::contract::capabilities::Capability;
 use crate::contract::exec::{ExecInput, ExecOutput, ExecSession, ExecSpec, TerminalSize};
 use crate::contract::id::ContainerId;
 use crate::error::RuntimeError;
@@ -187,4 +188,46 @@ pub async fn an_exec_needs_a_running_container<S: Subject>(case: Case<S>) {
         .expect_err("it never was");
     assert!(matches!(error, RuntimeError::NotFound { .. }), "{error:?}");
     case.finish().await;
+}
+
+/// A command whose caller has gone is killed.
+pub async fn a_dropped_exec_is_killed<S: Subject>(case: Case<S>) {
+    if case
+        .runtime()
+        .capabilities()
+        .has(Capability::KillDescendants)
+    {
+        let status = case.run(&Program::Forever).await;
+        let (session, held) = hold(&case, &status.id).await;
+        drop(session);
+        held.await_end().await;
+    }
+    case.finish().await;
+}
+
+/// A command dies with its container.
+pub async fn an_exec_ends_with_its_container<S: Subject>(case: Case<S>) {
+    if case
+        .runtime()
+        .capabilities()
+        .has(Capability::KillDescendants)
+    {
+        let status = case.run(&Program::Forever).await;
+        let (session, held) = hold(&case, &status.id).await;
+        case.stop(&status.id, Duration::ZERO).await;
+        held.await_end().await;
+        let (code, _, _) = in_time("exec", collect(session)).await.expect("it ran");
+        assert_ne!(code, 0);
+    }
+    case.finish().await;
+}
+
+/// Starts a command that holds a fifo, and waits until it does.
+async fn hold<S: Subject>(case: &Case<S>, id: &ContainerId) -> (ExecSession, FifoReader) {
+    let fifo = case.fifo("held");
+    let mut held = FifoReader::open(&fifo);
+    let spec = plain(case.subject.command(&Program::Hold { fifo }));
+    let session = case.runtime().exec(id, &spec).await.expect("it runs");
+    held.await_writer().await;
+    (session, held)
 }

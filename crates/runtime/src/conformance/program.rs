@@ -76,6 +76,11 @@ pub enum Program {
         /// A fifo whose line makes the program itself end with 0.
         then_exit: Option<PathBuf>,
     },
+    /// Keeps a fifo open for writing and runs until TERM.
+    Hold {
+        /// The fifo.
+        fifo: PathBuf,
+    },
     /// Runs until a fifo is opened for writing, then ends with a code.
     ExitWhenTold {
         /// The fifo.
@@ -164,10 +169,7 @@ impl Program {
                 format!("echo started >> {}; exec sleep 1000", quote_path(path))
             }
             Self::Daemonise { fifo, then_exit } => {
-                let keeper = format!(
-                    "exec 9>{}; echo ready >&9; exec sleep 1000",
-                    quote_path(fifo)
-                );
+                let keeper = Self::Hold { fifo: fifo.clone() }.script();
                 let end = match then_exit {
                     Some(go) => format!("read line < {}; exit 0", quote_path(go)),
                     None => "exec sleep 1000".to_owned(),
@@ -175,6 +177,12 @@ impl Program {
                 format!(
                     "setsid sh -c {} </dev/null >/dev/null 2>&1 & {end}",
                     quote(&keeper)
+                )
+            }
+            Self::Hold { fifo } => {
+                format!(
+                    "exec 9>{}; echo ready >&9; exec sleep 1000",
+                    quote_path(fifo)
                 )
             }
             Self::ExitWhenTold { fifo, code } => {

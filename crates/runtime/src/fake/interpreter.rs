@@ -74,6 +74,7 @@ impl Behaviour {
             | Program::MarkAndRun { .. }
             | Program::EatMemory
             | Program::Daemonise { .. }
+            | Program::Hold { .. }
             | Program::SpinOneSecond { .. } => Self::Runs { on_term: Some(143) },
             _ => ends(0),
         }

@@ -11,6 +11,7 @@
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pontoon_runtime::Mount;
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -155,6 +156,7 @@ impl View {
     /// Covers a directory by a memory file system with the same entries.
     fn cover(&self, base: &Path) -> io::Result<()> {
         let metadata = fs::metadata(base)?;
+        let _many = ManyDescriptors::allow();
         let entries = Shown::all(base)?;
         fs::create_dir_all(&self.stage)?;
         let options = format!("mode={:o},size={SHOWN_BYTES}", metadata.mode() & 0o7777);
@@ -189,16 +191,21 @@ impl View {
     }
 }
 
-/// The longest existing part of a path, without symbolic links, and the names that are missing from it.
+/// Symbolic links followed on the way to a path before it counts as a loop: the kernel's own limit.
+const LINKS: usize = 40;
+
+/// The longest existing part of a path, without symbolic links, and the names that are missing from it. A link that
+/// points to nothing, such as /etc/resolv.conf where its service does not run, is followed to what it should point to.
 fn split_existing(path: &Path) -> io::Result<(PathBuf, Vec<PathBuf>)> {
+    let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
     if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path must be absolute and without ..",
+        return Err(invalid(
+            "the path must be absolute and without ..".to_owned(),
         ));
     }
     let mut missing = Vec::new();
-    let mut existing = path;
+    let mut existing = path.to_owned();
+    let mut links = 0;
     loop {
         match existing.canonicalize() {
             Ok(base) => {
@@ -207,16 +214,50 @@ fn split_existing(path: &Path) -> io::Result<(PathBuf, Vec<PathBuf>)> {
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Err(error) => {
-                if existing.symlink_metadata().is_ok() {
-                    let message = format!("{} is a symbolic link to nothing", existing.display());
-                    return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-                }
                 let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else {
                     return Err(error);
                 };
-                missing.push(PathBuf::from(name));
-                existing = parent;
+                if let Ok(target) = existing.read_link() {
+                    links += 1;
+                    if links > LINKS {
+                        return Err(invalid(format!(
+                            "{} leads through too many links",
+                            path.display()
+                        )));
+                    }
+                    existing = parent.join(target);
+                } else {
+                    missing.push(PathBuf::from(name));
+                    existing = parent.to_owned();
+                }
             }
+        }
+    }
+}
+
+/// Lets this process hold a copy of every entry at once; the former limit, which the program shall have, comes back
+/// when this is dropped.
+struct ManyDescriptors(Option<(u64, u64)>);
+
+impl ManyDescriptors {
+    fn allow() -> Self {
+        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+            return Self(None);
+        };
+        let wanted = hard.min(soft.max(2 * SHOWN_ENTRIES as u64));
+        Self(
+            setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
+                .ok()
+                .map(|()| (soft, hard)),
+        )
+    }
+}
+
+impl Drop for ManyDescriptors {
+    fn drop(&mut self) {
+        if let Some((soft, hard)) = self.0 {
+            // Lowering is always permitted.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
         }
     }
 }
@@ -296,12 +337,12 @@ mod tests {
             (base.clone(), names(&["a", "b"]))
         );
         assert_eq!(split_existing(&base).unwrap(), (base.clone(), Vec::new()));
-        assert!(
-            split_existing(&base.join("dangling/a"))
-                .unwrap_err()
-                .to_string()
-                .contains("symbolic link")
+        symlink("loop", base.join("loop")).unwrap();
+        assert_eq!(
+            split_existing(&base.join("dangling/a")).unwrap(),
+            (base.clone(), names(&["nowhere", "a"]))
         );
+        assert!(split_existing(&base.join("loop/a")).is_err());
         assert!(split_existing(&base.join("a/../b")).is_err());
         assert!(split_existing(Path::new("a")).is_err());
     }
