@@ -22,6 +22,8 @@ pub mod watcher;
 
 pub use api::{Client, DeleteOptions, Listing, Selection};
 pub use error::ClientError;
+/// The messages of `pontoon.v1`, as calls take and give them: what uses this crate needs no other for them.
+pub use pontoon_wire::pontoon::v1 as messages;
 pub use transport::Transport;
 pub use typed::Collection;
 

@@ -1,0 +1,117 @@
+//! The verbs, one file each.
+
+pub mod annotate;
+pub mod api_resources;
+pub mod apply;
+pub mod completion;
+pub mod create;
+pub mod delete;
+pub mod get;
+pub mod label;
+pub mod logs;
+pub mod patch;
+pub mod rollout;
+pub mod scale;
+pub mod version;
+pub mod wait;
+
+mod labelling;
+mod written;
+
+use crate::{
+    console::Console,
+    error::CliError,
+    exit,
+    globals::{Globals, Surroundings},
+    session::Session,
+};
+
+/// What a person types behind `pontoon`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Show objects.
+    Get(get::GetArgs),
+    /// Make the cluster as files say: all objects in one transaction.
+    Apply(apply::ApplyArgs),
+    /// Create objects from files or from flags.
+    Create(create::CreateArgs),
+    /// Delete objects.
+    Delete(delete::DeleteArgs),
+    /// Change a part of an object.
+    Patch(patch::PatchArgs),
+    /// Set the number of replicas.
+    Scale(scale::ScaleArgs),
+    /// Change labels.
+    Label(label::LabelArgs),
+    /// Change annotations.
+    Annotate(annotate::AnnotateArgs),
+    /// Follow, undo, pause and restart rollouts.
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
+    /// Wait until objects are as wished.
+    Wait(wait::WaitArgs),
+    /// Print the logs of containers.
+    Logs(logs::LogsArgs),
+    /// List every type of object.
+    ApiResources(api_resources::ApiResourcesArgs),
+    /// Print the versions of client and server.
+    Version(version::VersionArgs),
+    /// Print a completion script for a shell.
+    Completion(completion::CompletionArgs),
+}
+
+/// Does what was typed; gives the code to exit with.
+pub(crate) async fn dispatch(
+    verb: Verb,
+    globals: Globals,
+    surroundings: &Surroundings,
+    console: &mut Console,
+) -> Result<u8, CliError> {
+    let is_plan = false;
+    let done = match verb {
+        Verb::Completion(args) => args.run(surroundings, console),
+        Verb::Version(args) => {
+            let session = Session::open(&globals, surroundings);
+            args.run(session, surroundings.version, console).await
+        }
+        verb => match Session::open(&globals, surroundings) {
+            Ok(session) => Box::pin(perform(verb, &session, console)).await,
+            Err(error) => Err(error),
+        },
+    };
+    if !is_plan {
+        return done;
+    }
+    // As of diff: 1 is a difference, so that an error must be something else.
+    done.or_else(|error| {
+        if let Some(report) = error.report() {
+            console.note(&report);
+        }
+        Err(CliError::Told(exit::TROUBLE))
+    })
+}
+
+/// Does a verb that asks the cluster.
+pub(crate) async fn perform(
+    verb: Verb,
+    session: &Session,
+    console: &mut Console,
+) -> Result<u8, CliError> {
+    match verb {
+        Verb::Get(args) => args.run(session, console).await,
+        Verb::Apply(args) => args.run(session, console).await,
+        Verb::Create(args) => args.run(session, console).await,
+        Verb::Delete(args) => args.run(session, console).await,
+        Verb::Patch(args) => args.run(session, console).await,
+        Verb::Scale(args) => args.run(session, console).await,
+        Verb::Label(args) => args.run(session, console).await,
+        Verb::Annotate(args) => args.run(session, console).await,
+        Verb::Rollout(args) => args.run(session, console).await,
+        Verb::Wait(args) => args.run(session, console).await,
+        Verb::Logs(args) => args.run(session, console).await,
+        Verb::ApiResources(args) => args.run(session, console).await,
+        Verb::Version(_) | Verb::Completion(_) => {
+            Err(CliError::usage("this verb needs no cluster"))
+        }
+    }
+}
