@@ -34,10 +34,14 @@ fix: packages ## Formats, and applies what clippy can mend
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	$(CARGO) fmt --all
 
+# The same packages each time, so that dependencies get the same features and are built once.
+MEASURED := -p pontoon -p pontoon-dns -p pontoon-scheduler -p pontoon-tests
+
 .PHONY: bench
-bench: packages ## Measures, side by side with peers where there are any; docs/benchmarks.md says how
-	$(CARGO) build --release -p pontoon
-	$(CARGO) bench --workspace
+bench: packages ## Measures; docs/benchmarks.md says what and how. BENCH="writes --quick" for a part of it
+	$(CARGO) build --release $(MEASURED) --bin pontoon --bench throughput --bench queries --bench cluster
+	$(CARGO) bench $(MEASURED) --bench throughput --bench queries
+	$(CARGO) bench $(MEASURED) --bench cluster -- $(BENCH)
 
 .PHONY: build
 build: packages
