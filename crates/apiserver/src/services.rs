@@ -8,6 +8,7 @@
 use crate::error::VerbError;
 use crate::request::Target;
 use crate::verbs::encoded;
+use pontoon_api::claim::{self, address_claim, port_claim};
 use pontoon_api::{FieldError, FieldErrorKind};
 use pontoon_state::{Key, Object, Precondition, Transaction, View};
 use pontoon_world::Entropy;
@@ -15,8 +16,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-/// The resource under which claims are stored. No kind has this name, so no client sees them.
-pub const CLAIMS: &str = "claims.pontoon";
 
 /// Ports of nodes that services may have: Kubernetes' `--service-node-port-range`.
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
@@ -302,15 +301,7 @@ fn text(value: &Value) -> Option<&str> {
 }
 
 fn claim_key(name: &str) -> Key {
-    Key::new(CLAIMS, "", name)
-}
-
-fn address_claim(address: &str) -> String {
-    format!("service-ip.{address}")
-}
-
-fn port_claim(port: u16) -> String {
-    format!("node-port.{port}")
+    Key::new(claim::RESOURCE, "", name)
 }
 
 fn is_claimed(transaction: &Transaction, name: &str) -> bool {
@@ -320,17 +311,7 @@ fn is_claimed(transaction: &Transaction, name: &str) -> bool {
 
 /// The claims a service's spec stands for.
 fn claims_of(service: &Value) -> BTreeSet<String> {
-    let spec = &service["spec"];
-    let mut claims = BTreeSet::new();
-    if let Some(address) = text(&spec["clusterIP"]).filter(|address| *address != "None")
-        && spec["type"] != "ExternalName"
-    {
-        claims.insert(address_claim(address));
-    }
-    let ports = spec["ports"].as_array().into_iter().flatten();
-    let ports = ports.filter_map(|port| port["nodePort"].as_u64()).filter(|port| *port > 0);
-    claims.extend(ports.filter_map(|port| u16::try_from(port).ok()).map(port_claim));
-    claims
+    claim::of("Service", service)
 }
 
 /// What the server gave a service stays with it when an update leaves it out, and goes when its type has no

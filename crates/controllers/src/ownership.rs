@@ -54,7 +54,7 @@ pub(crate) fn claim(view: &View, owner: &OwnerOf<'_>, selector: &LabelSelector, 
     let mut claimed = Claimed::default();
     let matches = |object: &Object| !selector.is_empty() && selector.matches(|label| object.meta.labels.get(label).map(|value| &**value));
     for object in view.owned_by(&owner.object.meta.uid).filter(|object| *object.key.resource == *resource) {
-        if !object.controller().is_some_and(|controller| controller.uid == owner.object.meta.uid) {
+        if object.controller().is_none_or(|controller| controller.uid != owner.object.meta.uid) {
             continue;
         }
         if matches(object) {

@@ -1,6 +1,7 @@
 //! Which part of the pods' network each node has: a /24, claimed as services claim addresses.
 
-use crate::services::{CLAIMS, RangeError, ServiceAddresses};
+use crate::services::{RangeError, ServiceAddresses};
+use pontoon_api::claim;
 use crate::verbs::encoded;
 use crate::error::VerbError;
 use pontoon_state::{Key, Precondition, Transaction, View, Write};
@@ -37,23 +38,23 @@ impl PodRanges {
     pub(super) fn claim(&self, view: &View, node: &str, transaction: &mut Transaction) -> Result<String, VerbError> {
         for index in 0..self.count {
             let range = self.range(index);
-            let key = Key::new(CLAIMS, "", &format!("pod-cidr.{}", range.replace('/', "-")));
+            let key = Key::new(claim::RESOURCE, "", &format!("pod-cidr.{}", range.replace('/', "-")));
             let guard = match view.get(&key) {
                 None => Precondition::Absent(key.clone()),
-                Some(claim) => {
-                    let owner = claim.value()?["node"].as_str().unwrap_or("").to_owned();
+                Some(held) => {
+                    let owner = held.value()?["node"].as_str().unwrap_or("").to_owned();
                     let alive = owner != node && view.get(&Key::new("nodes", "", &owner)).is_some();
                     if alive {
                         continue;
                     }
-                    Precondition::Revision(key.clone(), claim.revision)
+                    Precondition::Revision(key.clone(), held.revision)
                 }
             };
-            let claim = json!({
+            let record = json!({
                 "apiVersion": "claims.pontoon/v1", "kind": "Claim", "metadata": {"name": &*key.name}, "node": node,
             });
             transaction.preconditions.push(guard);
-            transaction.writes.push(Write::Put(key, encoded(&claim)?));
+            transaction.writes.push(Write::Put(key, encoded(&record)?));
             return Ok(range);
         }
         Err(VerbError::Internal("every pod range is taken by a node".into()))
