@@ -107,6 +107,8 @@ pub struct LogWriter {
     written: u64,
     rotation: Rotation,
     scratch: Vec<u8>,
+    /// Whether the last write may have ended within an entry.
+    torn: bool,
 }
 
 impl LogWriter {
@@ -123,6 +125,7 @@ impl LogWriter {
             written,
             rotation,
             scratch: Vec::new(),
+            torn: false,
         })
     }
 
@@ -137,13 +140,19 @@ impl LogWriter {
         entries: impl Iterator<Item = (&'a [u8], bool)>,
     ) -> io::Result<()> {
         self.scratch.clear();
+        if self.torn {
+            // Ends what a failed write has left, so that it spoils no other entry.
+            self.scratch.push(b'\n');
+        }
         for (text, partial) in entries {
             let tag = if partial { 'P' } else { 'F' };
             write!(self.scratch, "{at:.9} {} {tag} ", stream.as_str())?;
             self.scratch.extend_from_slice(text);
             self.scratch.push(b'\n');
         }
+        self.torn = true;
         self.file.write_all(&self.scratch)?;
+        self.torn = false;
         self.written += self.scratch.len() as u64;
         if self.written >= self.rotation.file_bytes {
             self.rotate()?;

@@ -6,7 +6,7 @@
 mod subject_under_test;
 
 use pontoon_process::{OpenError, ProcessConfig, ProcessRuntime};
-use pontoon_runtime::conformance::case::{entries, in_time};
+use pontoon_runtime::conformance::case::{FifoReader, entries, in_time};
 use pontoon_runtime::conformance::program::Program;
 use pontoon_runtime::conformance::{Case, Subject, exec};
 use pontoon_runtime::log::files_of;
@@ -189,7 +189,7 @@ async fn a_volume_inside_a_volume_and_a_single_file_are_shown() {
     ];
     spec.command = sh(
         "echo a > /pontoon-outer/a; echo b > /pontoon-outer/below/inner/b; cat /etc/pontoon/app.conf; \
-                       head -n 1 /etc/passwd; touch /etc/pontoon/app.conf || echo refused",
+                       head -n 1 /etc/passwd; touch /etc/pontoon/app.conf 2>/dev/null || echo refused",
     );
     let (told, exit) = case.output_of(&spec).await;
     assert!(
@@ -405,6 +405,38 @@ async fn a_shim_is_small() {
     case.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shim_that_does_not_obey_is_killed_with_its_container() {
+    let case = case().await;
+    let status = case.run(&Program::Forever).await;
+    let ContainerState::Running { pid: Some(pid), .. } = status.state else {
+        panic!("{status:?}")
+    };
+    let record =
+        fs::read_to_string(container_directory(&case, "main-0").join("shim.json")).unwrap();
+    let shim = record
+        .strip_prefix("{\"pid\":")
+        .unwrap()
+        .split(',')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(shim),
+        nix::sys::signal::Signal::SIGSTOP,
+    )
+    .unwrap();
+    let exit = case.stop(&status.id, Duration::ZERO).await;
+    assert_eq!((exit.reason, exit.exit_code), (ExitReason::Unknown, 137));
+    assert!(
+        fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .unwrap_or_default()
+            .is_empty()
+    );
+    case.finish().await;
+}
+
 /// Where the agent of the next tests keeps its state; absent in an ordinary run of the test below.
 const AGENT_STATE: &str = "PONTOON_TEST_AGENT_STATE";
 
@@ -485,9 +517,12 @@ fn hand_over(case: &mut Case<ProcessSubject>, spec: &ContainerSpec) -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_agent_leaves_its_containers_running() {
     let mut case = case().await;
-    let spec = case.container(&Program::HeedTerm { code: 5 });
+    let ready = case.fifo("ready");
+    let mut await_ready = FifoReader::open(&ready);
+    let spec = case.container(&Program::HeedTerm { code: 5, ready });
     let state = hand_over(&mut case, &spec);
     run_and_kill(&state, "started", Duration::ZERO);
+    await_ready.await_writer().await;
     case.subject.restart().await;
     let found = case.runtime().list().await.unwrap().containers.remove(0);
     assert!(

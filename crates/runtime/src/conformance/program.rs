@@ -26,9 +26,14 @@ pub enum Program {
     HeedTerm {
         /// That code.
         code: i32,
+        /// A fifo it writes to once it is ready for TERM.
+        ready: PathBuf,
     },
     /// Runs and ignores TERM.
-    DeafToTerm,
+    DeafToTerm {
+        /// A fifo it writes to once it is ready for TERM.
+        ready: PathBuf,
+    },
     /// Writes to both streams and ends.
     Print {
         /// To standard output, as it is.
@@ -139,8 +144,14 @@ impl Program {
             Self::Crash { signal } => format!("kill -{signal} $$; exit 99"),
             Self::Forever => "exec sleep 1000".to_owned(),
             // `wait` returns when the trap fires, where a foreground sleep would delay it.
-            Self::HeedTerm { code } => format!("trap 'exit {code}' TERM; sleep 1000 & wait"),
-            Self::DeafToTerm => "trap '' TERM; while :; do sleep 1000; done".to_owned(),
+            Self::HeedTerm { code, ready } => {
+                let ready = quote_path(ready);
+                format!("trap 'exit {code}' TERM; echo ready > {ready}; sleep 1000 & wait")
+            }
+            Self::DeafToTerm { ready } => {
+                let ready = quote_path(ready);
+                format!("trap '' TERM; echo ready > {ready}; while :; do sleep 1000; done")
+            }
             Self::Print {
                 stdout,
                 stderr,

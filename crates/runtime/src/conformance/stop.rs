@@ -25,25 +25,28 @@ pub async fn a_program_ends_by_term<S: Subject>(case: Case<S>) {
 
 /// A program that handles TERM ends with its own code.
 pub async fn a_program_that_heeds_term_ends_with_its_code<S: Subject>(case: Case<S>) {
-    let spec = case.container(&Program::HeedTerm { code: 7 });
-    let status = case.start(&spec).await.expect("it starts");
-    // TERM before the shell has set its trap ends it by the signal; one exec later the trap is set.
-    let _ = super::exec::run(&case, &status.id, &Program::Exit { code: 0 }).await;
+    let ready = case.fifo("ready");
+    let mut await_ready = FifoReader::open(&ready);
+    let status = case.run(&Program::HeedTerm { code: 7, ready }).await;
+    await_ready.await_writer().await;
     let exit = case.stop(&status.id, LONG).await;
-    assert!([7, 143].contains(&exit.exit_code), "{exit:?}");
+    assert_eq!(
+        (exit.exit_code, exit.signal, exit.reason),
+        (7, None, ExitReason::Error)
+    );
     case.finish().await;
 }
 
 /// A program that ignores TERM is killed when its grace is over.
 pub async fn a_deaf_program_is_killed_after_its_grace<S: Subject>(case: Case<S>) {
-    let status = case.run(&Program::DeafToTerm).await;
-    let _ = super::exec::run(&case, &status.id, &Program::Exit { code: 0 }).await;
+    let ready = case.fifo("ready");
+    let mut await_ready = FifoReader::open(&ready);
+    let status = case.run(&Program::DeafToTerm { ready }).await;
+    await_ready.await_writer().await;
     let begun = std::time::Instant::now();
     let exit = case.stop(&status.id, Duration::from_millis(300)).await;
-    if exit.exit_code != 143 {
-        assert_eq!((exit.exit_code, exit.signal), (137, Some(9)));
-        assert!(begun.elapsed() >= Duration::from_millis(300));
-    }
+    assert_eq!((exit.exit_code, exit.signal), (137, Some(9)));
+    assert!(begun.elapsed() >= Duration::from_millis(300));
     case.finish().await;
 }
 
@@ -151,7 +154,7 @@ pub async fn removal_is_idempotent_and_refuses_what_runs<S: Subject>(case: Case<
 
 /// Stopping a sandbox ends its containers, and no more can be started in it.
 pub async fn a_stopped_sandbox_runs_nothing<S: Subject>(case: Case<S>) {
-    let mut second = case.container(&Program::DeafToTerm);
+    let mut second = case.container(&Program::Forever);
     second.name = "second".to_owned();
     case.run(&Program::Forever).await;
     case.start(&second).await.expect("it starts");

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
@@ -66,10 +67,10 @@ impl Behaviour {
                 reason: ExitReason::OomKilled,
             },
             Program::ExitWhenTold { fifo, code } => Self::ToldByFifo { fifo, code },
-            Program::HeedTerm { code } => Self::Runs {
+            Program::HeedTerm { code, .. } => Self::Runs {
                 on_term: Some(code),
             },
-            Program::DeafToTerm => Self::Runs { on_term: None },
+            Program::DeafToTerm { .. } => Self::Runs { on_term: None },
             Program::Forever
             | Program::MarkAndRun { .. }
             | Program::EatMemory
@@ -101,16 +102,21 @@ pub(super) async fn await_word(fifo: &Path) -> io::Result<()> {
     reader.read(&mut [0]).await.map(drop)
 }
 
-/// The one side effect a test counts.
+/// The side effects of a program that goes on running: a mark, or a word through a fifo.
 pub(super) fn leave_mark(spec: &ContainerSpec) {
-    if let Some(Program::MarkAndRun { path }) = Program::from_command(&spec.command) {
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path);
-        // A mark that cannot be left shows as a failed test, which counts marks.
-        let _ = file.and_then(|mut file| writeln!(file, "started"));
-    }
+    let mut options = File::options();
+    let (file, word) = match Program::from_command(&spec.command) {
+        Some(Program::MarkAndRun { path }) => {
+            (options.create(true).append(true).open(path), "started")
+        }
+        // Opened for both, so that it does not wait for a reader.
+        Some(Program::HeedTerm { ready, .. } | Program::DeafToTerm { ready }) => {
+            (options.read(true).write(true).open(ready), "ready")
+        }
+        _ => return,
+    };
+    // A word that cannot be left shows as a failed test, which waits for it.
+    let _ = file.and_then(|mut file| writeln!(file, "{word}"));
 }
 
 fn output_of(

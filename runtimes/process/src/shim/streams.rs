@@ -38,6 +38,7 @@ pub(super) struct ShimEnds {
     pub outputs: Vec<Output>,
     /// Kept open so that a program which reads waits instead of seeing the end.
     _stdin: Option<OwnedFd>,
+    complained: bool,
 }
 
 impl ShimEnds {
@@ -52,6 +53,7 @@ impl ShimEnds {
             log,
             outputs: Vec::new(),
             _stdin: None,
+            complained: false,
         })
     }
 
@@ -113,10 +115,7 @@ impl ShimEnds {
                     output.stream,
                     &buffer[..length],
                 );
-                if let Err(error) = written {
-                    // A full disk loses log lines; it must not block the program.
-                    eprintln!("log: {error}");
-                }
+                self.complain(written);
                 true
             }
             Err(Errno::EAGAIN | Errno::EINTR) => true,
@@ -129,12 +128,20 @@ impl ShimEnds {
         for index in 0..self.outputs.len() {
             while is_readable(&self.outputs[index].source) && self.copy_once(index) {}
             let output = &mut self.outputs[index];
-            if let Err(error) = output
+            let written = output
                 .cutter
-                .finish(&mut self.log, Timestamp::now(), output.stream)
-            {
-                eprintln!("log: {error}");
-            }
+                .finish(&mut self.log, Timestamp::now(), output.stream);
+            self.complain(written);
+        }
+    }
+
+    /// A full disk loses log lines; it must not block the program. It is said once, not for each line.
+    fn complain(&mut self, written: io::Result<()>) {
+        if let Err(error) = written
+            && !self.complained
+        {
+            self.complained = true;
+            eprintln!("log lines are lost: {error}");
         }
     }
 }

@@ -85,7 +85,7 @@ impl Supervisor {
                 return end;
             }
             let (signalled, readable) = self.wait();
-            for index in readable.into_iter().rev() {
+            for index in readable {
                 if !self.ends.copy_once(index) {
                     // The rest of a last line is written by `drain`, so the stream stays and is only not asked again.
                     self.ends.outputs[index].ended = true;
