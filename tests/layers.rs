@@ -14,7 +14,9 @@ fn architecture() -> String {
 /// Crate directories by name, from the folders that hold crates.
 fn crates() -> BTreeMap<String, PathBuf> {
     let folders = ["crates", "runtimes"].map(|folder| root().join(folder));
-    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let entries = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap());
     entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.join("Cargo.toml").exists())
@@ -27,7 +29,9 @@ fn allowed() -> BTreeMap<String, Option<BTreeSet<String>>> {
     let mut table = BTreeMap::new();
     for line in architecture().lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [layer, name, uses] = cells[..] else { continue };
+        let [layer, name, uses] = cells[..] else {
+            continue;
+        };
         if layer.parse::<u8>().is_ok() {
             let uses = match uses {
                 "everything" => None,
@@ -42,37 +46,62 @@ fn allowed() -> BTreeMap<String, Option<BTreeSet<String>>> {
 
 /// Our crates that a crate's product code depends on.
 fn used(path: &std::path::Path) -> BTreeSet<String> {
-    let manifest: toml::Table = std::fs::read_to_string(path.join("Cargo.toml")).unwrap().parse().unwrap();
+    let manifest: toml::Table = std::fs::read_to_string(path.join("Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
     let names = |section: &str| {
-        let section = manifest.get(section).and_then(|section| section.as_table()).cloned().unwrap_or_default();
+        let section = manifest
+            .get(section)
+            .and_then(|section| section.as_table())
+            .cloned()
+            .unwrap_or_default();
         section.into_iter().map(|(name, _)| name)
     };
     let all = names("dependencies").chain(names("build-dependencies"));
-    all.filter_map(|name| name.strip_prefix("pontoon-").map(str::to_owned)).collect()
+    all.filter_map(|name| name.strip_prefix("pontoon-").map(str::to_owned))
+        .collect()
 }
 
 #[test]
 fn every_crate_is_in_the_layer_table_and_uses_only_what_it_may() {
     let allowed = allowed();
     let crates = crates();
-    assert_eq!(allowed.keys().collect::<Vec<_>>(), crates.keys().collect::<Vec<_>>());
+    assert_eq!(
+        allowed.keys().collect::<Vec<_>>(),
+        crates.keys().collect::<Vec<_>>()
+    );
     for (name, path) in &crates {
         let used = used(path);
-        let Some(allowed) = &allowed[name] else { continue };
+        let Some(allowed) = &allowed[name] else {
+            continue;
+        };
         let forbidden: Vec<_> = used.difference(allowed).collect();
-        assert!(forbidden.is_empty(), "{name} uses {forbidden:?}: a change of architecture, which the table must allow first");
-        assert!(used.iter().all(|used| !OUTSIDE.contains(&used.as_str())), "{name} uses a crate of tests");
+        assert!(
+            forbidden.is_empty(),
+            "{name} uses {forbidden:?}: a change of architecture, which the table must allow first"
+        );
+        assert!(
+            used.iter().all(|used| !OUTSIDE.contains(&used.as_str())),
+            "{name} uses a crate of tests"
+        );
     }
 }
 
 #[test]
 fn every_crate_has_its_heading_and_every_heading_its_crate() {
     let text = architecture();
-    let headings: BTreeSet<String> =
-        text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).map(str::to_owned).collect();
+    let headings: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'))
+        .map(str::to_owned)
+        .collect();
     assert_eq!(headings, crates().into_keys().collect());
     let words = text.split_whitespace().count();
-    assert!(words <= 4_000, "ARCHITECTURE.md has {words} words; it is to be read in one go");
+    assert!(
+        words <= 4_000,
+        "ARCHITECTURE.md has {words} words; it is to be read in one go"
+    );
 }
 
 #[test]
@@ -81,14 +110,31 @@ fn pure_crates_reach_no_clock_file_socket_or_runtime() {
         let manifest = std::fs::read_to_string(crates()[name].join("Cargo.toml")).unwrap();
         let manifest: toml::Table = manifest.parse().unwrap();
         let dependencies = manifest["dependencies"].as_table().unwrap();
-        for impure in ["tokio", "rand", "uuid", "hyper", "tonic", "nix", "rustix", "tempfile", "rocksdb"] {
-            assert!(!dependencies.contains_key(impure), "{name} depends on {impure}");
+        for impure in [
+            "tokio", "rand", "uuid", "hyper", "tonic", "nix", "rustix", "tempfile", "rocksdb",
+        ] {
+            assert!(
+                !dependencies.contains_key(impure),
+                "{name} depends on {impure}"
+            );
         }
         for file in sources(&crates()[name].join("src")) {
             let text = std::fs::read_to_string(&file).unwrap();
             let product = text.split("#[cfg(test)]").next().unwrap();
-            for call in ["SystemTime::now", "Instant::now", "Timestamp::now", "std::fs", "std::net::Tcp", "std::thread", "println!"] {
-                assert!(!product.contains(call) || file.ends_with("tests.rs"), "{} calls {call}", file.display());
+            for call in [
+                "SystemTime::now",
+                "Instant::now",
+                "Timestamp::now",
+                "std::fs",
+                "std::net::Tcp",
+                "std::thread",
+                "println!",
+            ] {
+                assert!(
+                    !product.contains(call) || file.ends_with("tests.rs"),
+                    "{} calls {call}",
+                    file.display()
+                );
             }
         }
     }
@@ -107,10 +153,19 @@ fn each_heavy_library_has_one_owner() {
         ("metrics-exporter-prometheus", "telemetry"),
     ]);
     for (name, path) in crates() {
-        let manifest: toml::Table = std::fs::read_to_string(path.join("Cargo.toml")).unwrap().parse().unwrap();
+        let manifest: toml::Table = std::fs::read_to_string(path.join("Cargo.toml"))
+            .unwrap()
+            .parse()
+            .unwrap();
         for (library, owner) in &owners {
-            let uses = manifest.get("dependencies").and_then(|section| section.get(*library)).is_some();
-            assert!(!uses || name == *owner, "{name} uses {library}, which belongs to {owner}");
+            let uses = manifest
+                .get("dependencies")
+                .and_then(|section| section.get(*library))
+                .is_some();
+            assert!(
+                !uses || name == *owner,
+                "{name} uses {library}, which belongs to {owner}"
+            );
         }
     }
 }

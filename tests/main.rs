@@ -1,4 +1,13 @@
 //! Stories: what a user, an operator or an architect relies on, end to end.
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
+mod crash;
+mod dev;
+mod grpc;
+mod kube_rs;
+mod kubectl;
 mod layers;
+mod network;
+mod python;
+mod rootless;

@@ -5,7 +5,6 @@
 
 mod apply;
 mod binding;
-mod classes;
 mod create;
 mod delete;
 mod delete_collection;

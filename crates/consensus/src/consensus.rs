@@ -9,7 +9,6 @@ use crate::network::Network;
 use crate::peers::Peers;
 use crate::read::Gate;
 use crate::service::Service;
-use crate::space::Space;
 use crate::state_machine::{Progress, StateMachine};
 use crate::types::{Raft, TypeConfig};
 use crate::waiters::Waiters;
@@ -64,8 +63,8 @@ pub struct Consensus {
     fatal: watch::Receiver<Option<String>>,
     closing: watch::Sender<bool>,
     observer: JoinHandle<()>,
-    // Behind everything that uses the directory: it holds the lock.
-    pub(crate) space: Arc<Space>,
+    // Behind everything that uses the directory.
+    _data: DataDir,
 }
 
 impl std::fmt::Debug for Consensus {
@@ -119,7 +118,7 @@ impl Consensus {
             fatal,
             closing: watch::Sender::new(false),
             observer,
-            space: Arc::new(Space::new(data)),
+            _data: data,
         });
         consensus.start(&config).await?;
         Ok(consensus)
@@ -151,12 +150,7 @@ impl Consensus {
     /// What answers the other replicas; to be served by [`crate::serve`].
     #[must_use]
     pub fn service(&self) -> Service {
-        Service {
-            raft: self.raft.clone(),
-            peers: self.peers.clone(),
-            snapshots: self.snapshots.clone(),
-            space: Arc::downgrade(&self.space),
-        }
+        Service { raft: self.raft.clone(), peers: self.peers.clone(), snapshots: self.snapshots.clone() }
     }
 
     /// Waits until the replica failed for good, and says why. The process must then exit: after a failed sync

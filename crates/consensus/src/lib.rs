@@ -28,7 +28,6 @@ mod propose;
 mod read;
 mod server;
 mod service;
-mod space;
 mod state_machine;
 #[cfg(test)]
 mod suite;

@@ -21,13 +21,7 @@ pub async fn server() -> Arc<ApiServer> {
 }
 
 pub async fn server_on(replica: Arc<Solo>) -> Arc<ApiServer> {
-    let server = ApiServer::new(parts(replica)).unwrap();
-    bootstrap(&server).await.unwrap();
-    server
-}
-
-pub fn parts(replica: Arc<Solo>) -> Parts {
-    Parts {
+    let server = ApiServer::new(Parts {
         replica,
         world: World::real(),
         authorizer: Arc::new(BuiltIn),
@@ -40,7 +34,10 @@ pub fn parts(replica: Arc<Solo>) -> Parts {
         metrics: Metrics::install(),
         cluster_id: "test".into(),
         version: "0.0.0".into(),
-    }
+    })
+    .unwrap();
+    bootstrap(&server).await.unwrap();
+    server
 }
 
 pub fn admin() -> Identity {
