@@ -1,6 +1,6 @@
 //! What can go wrong, as it is told: a message, and where it helps a detail and a hint.
 
-use crate::{exit, fields};
+use crate::exit;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use pontoon_client::{ClientError, transport::ConfigError};
 use pontoon_identity::kubeconfig::KubeconfigError;
@@ -172,11 +172,6 @@ fn refusal(status: &Status, context: &str) -> String {
     } else {
         format!("Error from server ({reason}): {context}{message}")
     }
-}
-
-/// The text of an object's name in messages: `pods "web"`.
-pub fn about(resource: &str, object: &serde_json::Value) -> String {
-    format!("{resource} {:?}", fields::name(object))
 }
 
 #[cfg(test)]

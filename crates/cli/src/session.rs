@@ -24,6 +24,8 @@ pub struct Session {
     pub namespace: String,
     /// Whether the flag named it.
     pub namespace_is_given: bool,
+    /// Reads the environment.
+    pub variable: fn(&str) -> Option<String>,
     now: fn() -> Timestamp,
     builtin: Catalog,
     served: OnceCell<Catalog>,
@@ -53,7 +55,7 @@ impl Session {
             Client::new(&transport),
             &kubeconfig.namespace,
             globals,
-            surroundings.now,
+            surroundings,
         ))
     }
 
@@ -62,7 +64,7 @@ impl Session {
         client: Client,
         namespace: &str,
         globals: &Globals,
-        now: fn() -> Timestamp,
+        surroundings: &Surroundings,
     ) -> Self {
         let client = match globals.request_timeout {
             None => client,
@@ -76,7 +78,8 @@ impl Session {
                 .clone()
                 .unwrap_or_else(|| namespace.to_owned()),
             namespace_is_given: globals.namespace.is_some(),
-            now,
+            variable: surroundings.variable,
+            now: surroundings.now,
             builtin: Catalog::builtin(),
             served: OnceCell::new(),
         }

@@ -6,12 +6,18 @@ pub mod apply;
 pub mod completion;
 pub mod create;
 pub mod delete;
+pub mod edit;
+pub mod events;
+pub mod exec;
 pub mod get;
 pub mod label;
 pub mod logs;
 pub mod patch;
+pub mod plan;
+pub mod port_forward;
 pub mod rollout;
 pub mod scale;
+pub mod set;
 pub mod version;
 pub mod wait;
 
@@ -33,10 +39,14 @@ pub enum Verb {
     Get(get::GetArgs),
     /// Make the cluster as files say: all objects in one transaction.
     Apply(apply::ApplyArgs),
+    /// Show what apply would change, without doing it.
+    Plan(plan::PlanArgs),
     /// Create objects from files or from flags.
     Create(create::CreateArgs),
     /// Delete objects.
     Delete(delete::DeleteArgs),
+    /// Change an object in an editor.
+    Edit(edit::EditArgs),
     /// Change a part of an object.
     Patch(patch::PatchArgs),
     /// Set the number of replicas.
@@ -45,13 +55,22 @@ pub enum Verb {
     Label(label::LabelArgs),
     /// Change annotations.
     Annotate(annotate::AnnotateArgs),
+    /// Change a field of objects, such as the image.
+    #[command(subcommand)]
+    Set(set::Set),
     /// Follow, undo, pause and restart rollouts.
     #[command(subcommand)]
     Rollout(rollout::Rollout),
     /// Wait until objects are as wished.
     Wait(wait::WaitArgs),
+    /// Show what happened.
+    Events(events::EventsArgs),
     /// Print the logs of containers.
     Logs(logs::LogsArgs),
+    /// Run a command in a container.
+    Exec(exec::ExecArgs),
+    /// Carry local ports to a pod.
+    PortForward(port_forward::PortForwardArgs),
     /// List every type of object.
     ApiResources(api_resources::ApiResourcesArgs),
     /// Print the versions of client and server.
@@ -67,7 +86,7 @@ pub(crate) async fn dispatch(
     surroundings: &Surroundings,
     console: &mut Console,
 ) -> Result<u8, CliError> {
-    let is_plan = false;
+    let is_plan = matches!(verb, Verb::Plan(_));
     let done = match verb {
         Verb::Completion(args) => args.run(surroundings, console),
         Verb::Version(args) => {
@@ -100,15 +119,21 @@ pub(crate) async fn perform(
     match verb {
         Verb::Get(args) => args.run(session, console).await,
         Verb::Apply(args) => args.run(session, console).await,
+        Verb::Plan(args) => args.run(session, console).await,
         Verb::Create(args) => args.run(session, console).await,
         Verb::Delete(args) => args.run(session, console).await,
+        Verb::Edit(args) => args.run(session, console).await,
         Verb::Patch(args) => args.run(session, console).await,
         Verb::Scale(args) => args.run(session, console).await,
         Verb::Label(args) => args.run(session, console).await,
         Verb::Annotate(args) => args.run(session, console).await,
+        Verb::Set(args) => args.run(session, console).await,
         Verb::Rollout(args) => args.run(session, console).await,
         Verb::Wait(args) => args.run(session, console).await,
+        Verb::Events(args) => args.run(session, console).await,
         Verb::Logs(args) => args.run(session, console).await,
+        Verb::Exec(args) => args.run(session, console).await,
+        Verb::PortForward(args) => args.run(session, console).await,
         Verb::ApiResources(args) => args.run(session, console).await,
         Verb::Version(_) | Verb::Completion(_) => {
             Err(CliError::usage("this verb needs no cluster"))
