@@ -1,7 +1,11 @@
-//! Reading request bodies and manifests: JSON and YAML into one value, telling duplicate fields by path.
+//! Reading request bodies and manifests: JSON, YAML and protobuf into one value, telling duplicate fields by path.
 //!
 //! Bounded: size by the caller, depth by the parsers, YAML aliases by a budget, so that no small body becomes a
 //! large value.
+
+mod protobuf;
+
+pub use protobuf::{MEDIA_TYPE as PROTOBUF, protobuf};
 
 use crate::limits::DOCUMENT_DEPTH;
 use serde::de::{

@@ -34,23 +34,33 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
     if media.is_empty() { "application/json".to_owned() } else { media }
 }
 
-/// Reads the object in a body, JSON or YAML by its media type.
+/// The media types of objects in bodies.
+const READ: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// Reads the object in a body: JSON, YAML or Kubernetes' protobuf, by its media type.
+///
+/// # Errors
+/// 400 when there is none or it cannot be read, 413, 415 for another media type.
+pub(super) async fn document(asked: &mut Asked) -> Result<Document, VerbError> {
+    let found = optional(asked).await?;
+    found.ok_or_else(|| VerbError::BadRequest("the body of the request is empty".into()))
+}
+
+/// As [`document`], `None` when the body is empty.
 ///
 /// # Errors
 /// 400 when it cannot be read, 413, 415 for another media type.
-pub(super) async fn document(asked: &mut Asked) -> Result<Document, VerbError> {
+pub(super) async fn optional(asked: &mut Asked) -> Result<Option<Document>, VerbError> {
     let media = media_type(&asked.parts.headers);
-    let yaml = match media.as_str() {
-        "application/json" => false,
-        "application/yaml" => true,
-        other => {
-            return Err(VerbError::UnsupportedMediaType(format!("application/json, application/yaml (not {other})")));
-        }
-    };
     let bytes = read(std::mem::take(&mut asked.body)).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(VerbError::BadRequest("the body of the request is empty".into()));
+        return Ok(None);
     }
-    let parsed = if yaml { decode::yaml(&bytes) } else { decode::json(&bytes) };
-    parsed.map_err(|error| VerbError::BadRequest(format!("the body of the request cannot be read: {error}")))
+    let parsed = match media.as_str() {
+        "application/json" => decode::json(&bytes),
+        "application/yaml" => decode::yaml(&bytes),
+        decode::PROTOBUF => decode::protobuf(&bytes),
+        other => return Err(VerbError::UnsupportedMediaType(format!("{READ} (not {other})"))),
+    };
+    parsed.map(Some).map_err(|error| VerbError::BadRequest(format!("the body of the request cannot be read: {error}")))
 }

@@ -112,7 +112,7 @@ impl Work<'_> {
         if !self.target.subresource.is_empty() {
             return Err(VerbError::MethodNotAllowed);
         }
-        let sent = self.delete_body().await?;
+        let sent = body::optional(&mut self.asked).await?.map(|document| document.value);
         let options = options::delete(&self.query, sent.as_ref())?;
         let caller = &self.asked.caller;
         if self.target.name.is_empty() {
@@ -128,23 +128,6 @@ impl Work<'_> {
         }
         let deleted = self.server.verbs.delete(caller, &self.target, &options).await?;
         self.deleted(deleted)
-    }
-
-    /// The DeleteOptions that were sent, if any.
-    async fn delete_body(&mut self) -> Result<Option<Value>, VerbError> {
-        let media = body::media_type(&self.asked.parts.headers);
-        let bytes = body::read(std::mem::take(&mut self.asked.body)).await?;
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Ok(None);
-        }
-        let document = match media.as_str() {
-            "application/json" => decode::json(&bytes),
-            "application/yaml" => decode::yaml(&bytes),
-            _ => return Err(VerbError::UnsupportedMediaType("application/json, application/yaml".into())),
-        };
-        document
-            .map(|document| Some(document.value))
-            .map_err(|error| VerbError::BadRequest(format!("the body of the request cannot be read: {error}")))
     }
 
     async fn bind(mut self) -> Result<Answer, VerbError> {

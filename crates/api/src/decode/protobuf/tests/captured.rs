@@ -1,0 +1,1 @@
+//! Bodies as real clients sent them.
