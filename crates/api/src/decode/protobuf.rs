@@ -57,16 +57,28 @@ enum Fault {
 /// [`SyntaxError`] when the bytes are not an object of a kind that is known.
 pub fn protobuf(body: &[u8]) -> Result<Document, SyntaxError> {
     object(body)
-        .map(|value| Document { value, duplicates: Vec::new() })
+        .map(|value| Document {
+            value,
+            duplicates: Vec::new(),
+        })
         .map_err(|fault| SyntaxError(format!("protobuf: {fault}")))
 }
 
 fn object(body: &[u8]) -> Result<Value, Fault> {
     let envelope = Envelope::read(body.strip_prefix(MAGIC).ok_or(Fault::Magic)?)?;
-    let Envelope { api_version, kind, raw } = envelope;
-    let Some(root) = SCHEMA.root(&api_version, &kind) else { return Err(Fault::Kind { api_version, kind }) };
+    let Envelope {
+        api_version,
+        kind,
+        raw,
+    } = envelope;
+    let Some(root) = SCHEMA.root(&api_version, &kind) else {
+        return Err(Fault::Kind { api_version, kind });
+    };
     let mut fields = Map::new();
-    Walker { values_left: PROTOBUF_VALUES }.message(&SCHEMA.messages[root], raw, &mut fields)?;
+    Walker {
+        values_left: PROTOBUF_VALUES,
+    }
+    .message(&SCHEMA.messages[root], raw, &mut fields)?;
     fields.insert("apiVersion".into(), api_version.into());
     fields.insert("kind".into(), kind.into());
     Ok(Value::Object(fields))
@@ -117,7 +129,10 @@ impl<'a> Envelope<'a> {
 }
 
 fn wrong(name: &str, what: &'static str) -> Fault {
-    Fault::Field { name: name.to_owned(), what }
+    Fault::Field {
+        name: name.to_owned(),
+        what,
+    }
 }
 
 fn bytes<'a>(name: &str, payload: Payload<'a>) -> Result<&'a [u8], Fault> {
@@ -129,7 +144,9 @@ fn bytes<'a>(name: &str, payload: Payload<'a>) -> Result<&'a [u8], Fault> {
 
 fn text(name: &str, payload: Payload<'_>) -> Result<String, Fault> {
     let bytes = bytes(name, payload)?;
-    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| wrong(name, "is not UTF-8"))
+    std::str::from_utf8(bytes)
+        .map(str::to_owned)
+        .map_err(|_| wrong(name, "is not UTF-8"))
 }
 
 /// A varint as the signed number it stands for.
@@ -142,7 +159,10 @@ fn number(name: &str, payload: Payload<'_>) -> Result<i64, Fault> {
 
 /// A 32-bit number, of which Go keeps the low half.
 fn number32(name: &str, payload: Payload<'_>) -> Result<i32, Fault> {
-    #[allow(clippy::cast_possible_truncation, reason = "the wire format says to keep the low 32 bits")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the wire format says to keep the low 32 bits"
+    )]
     number(name, payload).map(|value| value as i32)
 }
 
@@ -158,8 +178,17 @@ impl Walker {
     }
 
     /// Reads the fields of a message into `into`. A message that comes twice is merged, as the encoding says.
-    fn message(&mut self, message: &Message, raw: &[u8], into: &mut Map<String, Value>) -> Result<(), Fault> {
-        for field in message.fields.iter().filter(|field| field.shape == Shape::Always) {
+    fn message(
+        &mut self,
+        message: &Message,
+        raw: &[u8],
+        into: &mut Map<String, Value>,
+    ) -> Result<(), Fault> {
+        for field in message
+            .fields
+            .iter()
+            .filter(|field| field.shape == Shape::Always)
+        {
             if let (Some(name), Some(zero)) = (field.name, zero(field.kind)) {
                 self.spend()?;
                 into.entry(name).or_insert(zero);
@@ -177,34 +206,55 @@ impl Walker {
         Ok(())
     }
 
-    fn field(&mut self, field: &Field, payload: Payload<'_>, into: &mut Map<String, Value>) -> Result<(), Fault> {
+    fn field(
+        &mut self,
+        field: &Field,
+        payload: Payload<'_>,
+        into: &mut Map<String, Value>,
+    ) -> Result<(), Fault> {
         let Some(name) = field.name else {
             // The schema has only messages without a name.
-            let Type::Message(inner) = field.kind else { return Ok(()) };
-            return self.message(&SCHEMA.messages[inner], bytes("an embedded message", payload)?, into);
+            let Type::Message(inner) = field.kind else {
+                return Ok(());
+            };
+            return self.message(
+                &SCHEMA.messages[inner],
+                bytes("an embedded message", payload)?,
+                into,
+            );
         };
         match (field.shape, field.kind) {
             (Shape::List, kind) => {
-                let Value::Array(items) = into.entry(name).or_insert_with(|| Value::Array(Vec::new())) else {
+                let Value::Array(items) =
+                    into.entry(name).or_insert_with(|| Value::Array(Vec::new()))
+                else {
                     return Ok(());
                 };
                 self.items(name, kind, payload, items)
             }
             (Shape::Map, kind) => {
-                let Value::Object(entries) = into.entry(name).or_insert_with(|| Value::Object(Map::new())) else {
+                let Value::Object(entries) = into
+                    .entry(name)
+                    .or_insert_with(|| Value::Object(Map::new()))
+                else {
                     return Ok(());
                 };
                 self.entry(name, kind, bytes(name, payload)?, entries)
             }
             (_, Type::Message(inner)) => {
-                let Value::Object(fields) = into.entry(name).or_insert_with(|| Value::Object(Map::new())) else {
+                let Value::Object(fields) = into
+                    .entry(name)
+                    .or_insert_with(|| Value::Object(Map::new()))
+                else {
                     return Ok(());
                 };
                 self.message(&SCHEMA.messages[inner], bytes(name, payload)?, fields)
             }
             (shape, kind) => {
                 let value = self.value(name, kind, payload)?;
-                if value.is_null() || (shape == Shape::Plain && zero(kind).is_some_and(|zero| zero == value)) {
+                if value.is_null()
+                    || (shape == Shape::Plain && zero(kind).is_some_and(|zero| zero == value))
+                {
                     into.remove(name);
                 } else {
                     into.insert(name.to_owned(), value);
@@ -215,7 +265,13 @@ impl Walker {
     }
 
     /// One item of a list, or many numbers packed into one field.
-    fn items(&mut self, name: &str, kind: Type, payload: Payload<'_>, items: &mut Vec<Value>) -> Result<(), Fault> {
+    fn items(
+        &mut self,
+        name: &str,
+        kind: Type,
+        payload: Payload<'_>,
+        items: &mut Vec<Value>,
+    ) -> Result<(), Fault> {
         match (kind, payload) {
             (Type::Int32 | Type::Int64 | Type::Flag, Payload::Bytes(packed)) => {
                 let mut packed = Reader::new(packed);
@@ -231,7 +287,13 @@ impl Walker {
     }
 
     /// One entry of a map: a message of key and value, each of which may be missing.
-    fn entry(&mut self, name: &str, kind: Type, raw: &[u8], entries: &mut Map<String, Value>) -> Result<(), Fault> {
+    fn entry(
+        &mut self,
+        name: &str,
+        kind: Type,
+        raw: &[u8],
+        entries: &mut Map<String, Value>,
+    ) -> Result<(), Fault> {
         let mut key = String::new();
         let mut value = Payload::Bytes(&[]);
         let mut fields = Reader::new(raw);
@@ -256,7 +318,9 @@ impl Walker {
             Type::Bytes => STANDARD.encode(bytes(name, payload)?).into(),
             Type::Quantity => quantity(name, bytes(name, payload)?)?,
             Type::IntOrText => int_or_text(name, bytes(name, payload)?)?,
-            Type::Time | Type::MicroTime => time(name, bytes(name, payload)?, kind == Type::MicroTime)?,
+            Type::Time | Type::MicroTime => {
+                time(name, bytes(name, payload)?, kind == Type::MicroTime)?
+            }
             Type::Fields => raw_json(name, bytes(name, payload)?)?,
             Type::Message(inner) => {
                 let mut fields = Map::new();
@@ -287,7 +351,11 @@ fn quantity(name: &str, raw: &[u8]) -> Result<Value, Fault> {
             found = text(name, payload)?;
         }
     }
-    Ok(if found.is_empty() { "0".into() } else { found.into() })
+    Ok(if found.is_empty() {
+        "0".into()
+    } else {
+        found.into()
+    })
 }
 
 /// `intstr.IntOrString`: field 1 tells which, 0 for the number in 2 and 1 for the text in 3.
@@ -325,7 +393,12 @@ fn time(name: &str, raw: &[u8], micro: bool) -> Result<Value, Fault> {
     }
     let nanos = if micro { nanos } else { 0 };
     let time = Timestamp::new(seconds, nanos).map_err(|_| wrong(name, "is a time out of range"))?;
-    Ok(if micro { format!("{time:.6}") } else { time.to_string() }.into())
+    Ok(if micro {
+        format!("{time:.6}")
+    } else {
+        time.to_string()
+    }
+    .into())
 }
 
 /// `metav1.FieldsV1`: field 1 is JSON.
@@ -334,7 +407,8 @@ fn raw_json(name: &str, raw: &[u8]) -> Result<Value, Fault> {
     let mut found = Value::Null;
     while let Some((number, payload)) = fields.next()? {
         if number == 1 && !payload.is_zero() {
-            found = serde_json::from_slice(bytes(name, payload)?).map_err(|_| wrong(name, "is not JSON"))?;
+            found = serde_json::from_slice(bytes(name, payload)?)
+                .map_err(|_| wrong(name, "is not JSON"))?;
         }
     }
     Ok(found)

@@ -72,28 +72,49 @@ pub(super) struct Schema {
 impl Schema {
     /// The message of a kind.
     pub(super) fn root(&self, api_version: &str, kind: &str) -> Option<usize> {
-        let found = |(version, name, _): &&(&str, &str, usize)| *name == kind && (*version == "*" || *version == api_version);
-        self.kinds.iter().find(found).map(|(_, _, message)| *message)
+        let found = |(version, name, _): &&(&str, &str, usize)| {
+            *name == kind && (*version == "*" || *version == api_version)
+        };
+        self.kinds
+            .iter()
+            .find(found)
+            .map(|(_, _, message)| *message)
     }
 }
 
 /// The schema, read at the first use.
-pub(super) static SCHEMA: LazyLock<Schema> =
-    LazyLock::new(|| parse(include_str!("schema.txt")).expect("the text is part of the program and read in a test"));
+pub(super) static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    parse(include_str!("schema.txt")).expect("the text is part of the program and read in a test")
+});
 
 fn parse(text: &'static str) -> Option<Schema> {
-    let lines = || text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let places: HashMap<&str, usize> =
-        lines().filter(|line| !line.contains(' ')).enumerate().map(|(place, name)| (name, place)).collect();
-    let mut schema = Schema { messages: Vec::new(), kinds: Vec::new() };
+    let lines = || {
+        text.lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    };
+    let places: HashMap<&str, usize> = lines()
+        .filter(|line| !line.contains(' '))
+        .enumerate()
+        .map(|(place, name)| (name, place))
+        .collect();
+    let mut schema = Schema {
+        messages: Vec::new(),
+        kinds: Vec::new(),
+    };
     for line in lines() {
         if !line.contains(' ') {
             schema.messages.push(Message { fields: Vec::new() });
         } else if let Some(kind) = line.strip_prefix("kind ") {
             let mut words = kind.split(' ');
-            schema.kinds.push((words.next()?, words.next()?, *places.get(words.next()?)?));
+            schema
+                .kinds
+                .push((words.next()?, words.next()?, *places.get(words.next()?)?));
         } else {
-            schema.messages.last_mut()?.fields.push(field(line, &places)?);
+            schema
+                .messages
+                .last_mut()?
+                .fields
+                .push(field(line, &places)?);
         }
     }
     Some(schema)
@@ -126,5 +147,10 @@ fn field(line: &'static str, places: &HashMap<&str, usize>) -> Option<Field> {
         "Fields" => Type::Fields,
         message => Type::Message(*places.get(message)?),
     };
-    Some(Field { number, name: (name != "-").then_some(name), shape, kind })
+    Some(Field {
+        number,
+        name: (name != "-").then_some(name),
+        shape,
+        kind,
+    })
 }

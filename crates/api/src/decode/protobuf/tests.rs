@@ -29,7 +29,11 @@ fn config_map(raw: &[u8]) -> Vec<u8> {
 fn every_kind_that_is_served_can_be_sent_in_protobuf() {
     for kind in kinds::all() {
         let found = kind.descriptor();
-        assert!(SCHEMA.root(&found.api_version(), found.kind).is_some(), "{}", found.kind);
+        assert!(
+            SCHEMA.root(&found.api_version(), found.kind).is_some(),
+            "{}",
+            found.kind
+        );
     }
 }
 
@@ -38,10 +42,13 @@ fn the_schema_has_no_cycles_so_that_depth_is_bounded() {
     fn depth(schema: &Schema, message: usize, above: &mut Vec<usize>) -> usize {
         assert!(!above.contains(&message), "message {message} holds itself");
         above.push(message);
-        let inner = schema.messages[message].fields.iter().map(|field| match field.kind {
-            Type::Message(inner) => depth(schema, inner, above),
-            _ => 1,
-        });
+        let inner = schema.messages[message]
+            .fields
+            .iter()
+            .map(|field| match field.kind {
+                Type::Message(inner) => depth(schema, inner, above),
+                _ => 1,
+            });
         let deepest = 1 + inner.max().unwrap_or(0);
         above.pop();
         deepest
@@ -56,8 +63,14 @@ fn field_numbers_and_names_are_unique_in_their_message() {
     for message in &SCHEMA.messages {
         for (index, field) in message.fields.iter().enumerate() {
             let rest = &message.fields[index + 1..];
-            assert!(rest.iter().all(|other| other.number != field.number), "{field:?}");
-            assert!(field.name.is_none() || rest.iter().all(|other| other.name != field.name), "{field:?}");
+            assert!(
+                rest.iter().all(|other| other.number != field.number),
+                "{field:?}"
+            );
+            assert!(
+                field.name.is_none() || rest.iter().all(|other| other.name != field.name),
+                "{field:?}"
+            );
         }
     }
 }
@@ -78,8 +91,12 @@ fn the_bodies_of_the_golden_cases_mean_the_same_in_protobuf() {
         let case: Value = serde_json::from_str(line).unwrap();
         let object = &case["body"];
         let (version, name) = (object["apiVersion"].as_str(), object["kind"].as_str());
-        let (Some(version), Some(name)) = (version, name) else { continue };
-        let Some(kind) = kinds::by_kind(version, name) else { continue };
+        let (Some(version), Some(name)) = (version, name) else {
+            continue;
+        };
+        let Some(kind) = kinds::by_kind(version, name) else {
+            continue;
+        };
         let by_json = kind.create(object.clone());
         // What Go could not have decoded, it could not have sent.
         if matches!(by_json, Err(Refusal::Malformed(_))) {
@@ -93,10 +110,20 @@ fn the_bodies_of_the_golden_cases_mean_the_same_in_protobuf() {
             }
             (Err(by_json), Err(by_protobuf)) => {
                 compared += 1;
-                assert_eq!(format!("{by_json:?}"), format!("{by_protobuf:?}"), "{}", case["case"]);
+                assert_eq!(
+                    format!("{by_json:?}"),
+                    format!("{by_protobuf:?}"),
+                    "{}",
+                    case["case"]
+                );
             }
             (by_json, by_protobuf) => {
-                panic!("{}: {:?} and {:?}", case["case"], by_json.is_ok(), by_protobuf.is_ok());
+                panic!(
+                    "{}: {:?} and {:?}",
+                    case["case"],
+                    by_json.is_ok(),
+                    by_protobuf.is_ok()
+                );
             }
         }
     }
@@ -138,7 +165,10 @@ fn times_have_the_precision_of_their_type() {
         "spec": {"renewTime": "2026-01-02T03:04:05.678Z"},
     });
     let found = read(&body(&lease));
-    assert_eq!(found["metadata"]["deletionTimestamp"], "2026-01-02T03:04:05Z");
+    assert_eq!(
+        found["metadata"]["deletionTimestamp"],
+        "2026-01-02T03:04:05Z"
+    );
     assert_eq!(found["spec"]["renewTime"], "2026-01-02T03:04:05.678000Z");
 }
 
@@ -155,7 +185,10 @@ fn delete_options_are_known_in_every_group() {
 fn an_unknown_field_is_told_of_if_it_says_something() {
     // Field 1023 as an empty text, then as the number 7.
     let silent = config_map(&[0xfa, 0x3f, 0]);
-    assert_eq!(read(&silent), json!({"apiVersion": "v1", "kind": "ConfigMap"}));
+    assert_eq!(
+        read(&silent),
+        json!({"apiVersion": "v1", "kind": "ConfigMap"})
+    );
     let loud = read(&config_map(&[0xf8, 0x3f, 7]));
     let kind = kinds::by_kind("v1", "ConfigMap").unwrap();
     assert_eq!(kind.unknown_fields(&loud).unwrap(), ["protobuf field 1023"]);
@@ -173,7 +206,8 @@ fn a_message_that_comes_in_parts_is_merged() {
 fn packed_and_single_numbers_are_the_same() {
     let security = |groups: &[u8]| {
         let pod = encoder::field(2, &encoder::field(14, groups));
-        read(&encoder::envelope("v1", "Pod", &pod))["spec"]["securityContext"]["supplementalGroups"].clone()
+        read(&encoder::envelope("v1", "Pod", &pod))["spec"]["securityContext"]["supplementalGroups"]
+            .clone()
     };
     assert_eq!(security(&[0x20, 5, 0x20, 6]), json!([5, 6]));
     assert_eq!(security(&[0x22, 2, 5, 6]), json!([5, 6]));
@@ -187,7 +221,10 @@ fn what_cannot_be_read_is_refused_in_words() {
     assert!(refusal(&config_map(&[0x0a, 5])).contains("end too early"));
     assert!(refusal(&config_map(&[0x08, 5])).contains("metadata: has another wire type"));
     assert!(refusal(&config_map(&[0x0b])).contains("unknown wire type"));
-    assert!(refusal(&config_map(&encoder::field(1, &encoder::field(1, &[0xff])))).contains("name: is not UTF-8"));
+    assert!(
+        refusal(&config_map(&encoder::field(1, &encoder::field(1, &[0xff]))))
+            .contains("name: is not UTF-8")
+    );
     assert!(refusal(&config_map(&[0xff; 11])).contains("too l"));
     let zipped = [MAGIC.to_vec(), encoder::field(3, b"gzip")].concat();
     assert!(refusal(&zipped).contains("\"gzip\" is not supported"));

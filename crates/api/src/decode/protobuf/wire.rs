@@ -14,7 +14,10 @@ pub(super) enum Payload<'a> {
 impl Payload<'_> {
     /// Whether it is what a field that was never set holds.
     pub(super) fn is_zero(&self) -> bool {
-        matches!(self, Self::Varint(0) | Self::Fixed64(0) | Self::Fixed32(0) | Self::Bytes([]))
+        matches!(
+            self,
+            Self::Varint(0) | Self::Fixed64(0) | Self::Fixed32(0) | Self::Bytes([])
+        )
     }
 }
 
@@ -39,7 +42,9 @@ impl<'a> Reader<'a> {
         }
         let tag = self.varint()?;
         // Numbers go up to 2^29 - 1.
-        let number = u32::try_from(tag >> 3).ok().filter(|number| (1..1 << 29).contains(number));
+        let number = u32::try_from(tag >> 3)
+            .ok()
+            .filter(|number| (1..1 << 29).contains(number));
         let number = number.ok_or(Fault::Wire("a field number is out of range"))?;
         let payload = match tag & 7 {
             0 => Payload::Varint(self.varint()?),
@@ -59,24 +64,37 @@ impl<'a> Reader<'a> {
     pub(super) fn varint(&mut self) -> Result<u64, Fault> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.rest.split_first().ok_or(Fault::Wire("the bytes end too early"))?;
+            let (byte, rest) = self
+                .rest
+                .split_first()
+                .ok_or(Fault::Wire("the bytes end too early"))?;
             self.rest = rest;
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                return if shift == 63 && *byte > 1 { Err(Fault::Wire("a number is too large")) } else { Ok(value) };
+                return if shift == 63 && *byte > 1 {
+                    Err(Fault::Wire("a number is too large"))
+                } else {
+                    Ok(value)
+                };
             }
         }
         Err(Fault::Wire("a number is too long"))
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Fault::Wire("the bytes end too early"))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or(Fault::Wire("the bytes end too early"))?;
         self.rest = rest;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(Fault::Wire("the bytes end too early"))?;
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or(Fault::Wire("the bytes end too early"))?;
         self.rest = rest;
         Ok(*taken)
     }

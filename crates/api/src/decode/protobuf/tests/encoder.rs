@@ -16,12 +16,24 @@ pub(super) fn body(object: &Value) -> Vec<u8> {
 
 pub(super) fn envelope(version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
     let type_meta = [field(1, version.as_bytes()), field(2, kind.as_bytes())].concat();
-    [MAGIC.to_vec(), field(1, &type_meta), field(2, raw), field(3, b""), field(4, b"")].concat()
+    [
+        MAGIC.to_vec(),
+        field(1, &type_meta),
+        field(2, raw),
+        field(3, b""),
+        field(4, b""),
+    ]
+    .concat()
 }
 
 /// A field of bytes.
 pub(super) fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
-    [varint(u64::from(number) << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
+    [
+        varint(u64::from(number) << 3 | 2),
+        varint(bytes.len() as u64),
+        bytes.to_vec(),
+    ]
+    .concat()
 }
 
 fn varint(mut value: u64) -> Vec<u8> {
@@ -35,20 +47,36 @@ fn varint(mut value: u64) -> Vec<u8> {
 }
 
 fn number(number: u32, value: i64) -> Vec<u8> {
-    [varint(u64::from(number) << 3), varint(value.cast_unsigned())].concat()
+    [
+        varint(u64::from(number) << 3),
+        varint(value.cast_unsigned()),
+    ]
+    .concat()
 }
 
 fn message(message: &Message, object: &Value) -> Vec<u8> {
-    message.fields.iter().flat_map(|one| member(one, object)).collect()
+    message
+        .fields
+        .iter()
+        .flat_map(|one| member(one, object))
+        .collect()
 }
 
 fn member(one: &Field, object: &Value) -> Vec<u8> {
-    let Some(name) = one.name else { return value(one.number, one.kind, object) };
+    let Some(name) = one.name else {
+        return value(one.number, one.kind, object);
+    };
     match (&object[name], one.shape) {
-        (Value::Array(items), Shape::List) => items.iter().flat_map(|item| value(one.number, one.kind, item)).collect(),
+        (Value::Array(items), Shape::List) => items
+            .iter()
+            .flat_map(|item| value(one.number, one.kind, item))
+            .collect(),
         (Value::Object(entries), Shape::Map) => {
             let entry = |(key, item): (&String, &Value)| {
-                field(one.number, &[field(1, key.as_bytes()), value(2, one.kind, item)].concat())
+                field(
+                    one.number,
+                    &[field(1, key.as_bytes()), value(2, one.kind, item)].concat(),
+                )
             };
             entries.iter().flat_map(entry).collect()
         }
@@ -67,16 +95,32 @@ fn value(at: u32, kind: Type, found: &Value) -> Vec<u8> {
         Type::Flag => number(at, i64::from(found.as_bool().unwrap_or(false))),
         Type::Int32 | Type::Int64 => number(at, found.as_i64().unwrap_or(0)),
         Type::Bytes => field(at, &STANDARD.decode(text).unwrap()),
-        Type::Quantity => field(at, &field(1, found.as_str().map_or(found.to_string(), str::to_owned).as_bytes())),
+        Type::Quantity => field(
+            at,
+            &field(
+                1,
+                found
+                    .as_str()
+                    .map_or(found.to_string(), str::to_owned)
+                    .as_bytes(),
+            ),
+        ),
         Type::IntOrText => {
             let which = i64::from(found.is_string());
-            let parts = [number(1, which), number(2, found.as_i64().unwrap_or(0)), field(3, text.as_bytes())];
+            let parts = [
+                number(1, which),
+                number(2, found.as_i64().unwrap_or(0)),
+                field(3, text.as_bytes()),
+            ];
             field(at, &parts.concat())
         }
         Type::Time | Type::MicroTime => match text.parse::<Timestamp>() {
             Ok(time) => {
                 let (seconds, nanos) = (time.as_second(), time.subsec_nanosecond());
-                field(at, &[number(1, seconds), number(2, i64::from(nanos))].concat())
+                field(
+                    at,
+                    &[number(1, seconds), number(2, i64::from(nanos))].concat(),
+                )
             }
             Err(_) => field(at, b""),
         },

@@ -3,7 +3,8 @@
 use super::super::schema::SCHEMA;
 use super::encoder::sample;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor, value::StrDeserializer,
+    DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+    value::StrDeserializer,
 };
 use serde_json::{Error, Value};
 use std::cell::RefCell;
@@ -30,8 +31,15 @@ impl<'de> Deserializer<'de> for Compare<'de, '_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.value {
-            Value::Array(items) => visitor.visit_seq(Items { items: items.iter(), compare: self }),
-            Value::Object(fields) => visitor.visit_map(Fields { fields: fields.iter(), value: None, compare: self }),
+            Value::Array(items) => visitor.visit_seq(Items {
+                items: items.iter(),
+                compare: self,
+            }),
+            Value::Object(fields) => visitor.visit_map(Fields {
+                fields: fields.iter(),
+                value: None,
+                compare: self,
+            }),
             scalar => scalar.deserialize_any(visitor),
         }
     }
@@ -40,7 +48,11 @@ impl<'de> Deserializer<'de> for Compare<'de, '_> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -51,10 +63,18 @@ impl<'de> Deserializer<'de> for Compare<'de, '_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         let mut differences = self.differences.borrow_mut();
-        for field in fields.iter().filter(|field| self.value[**field].is_null() && !TYPE_META.contains(field)) {
+        for field in fields
+            .iter()
+            .filter(|field| self.value[**field].is_null() && !TYPE_META.contains(field))
+        {
             differences.insert(format!("{name}.{field} is missing in the schema"));
         }
-        for field in self.value.as_object().into_iter().flat_map(|found| found.keys()) {
+        for field in self
+            .value
+            .as_object()
+            .into_iter()
+            .flat_map(|found| found.keys())
+        {
             if !fields.contains(&field.as_str()) {
                 differences.insert(format!("{name}.{field} is unknown"));
             }
@@ -77,8 +97,14 @@ struct Items<'de, 'r> {
 impl<'de> SeqAccess<'de> for Items<'de, '_> {
     type Error = Error;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        self.items.next().map(|item| seed.deserialize(self.compare.of(item))).transpose()
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        self.items
+            .next()
+            .map(|item| seed.deserialize(self.compare.of(item)))
+            .transpose()
     }
 }
 
@@ -91,8 +117,13 @@ struct Fields<'de, 'r> {
 impl<'de> MapAccess<'de> for Fields<'de, '_> {
     type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        let Some((name, value)) = self.fields.next() else { return Ok(None) };
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some((name, value)) = self.fields.next() else {
+            return Ok(None);
+        };
         self.value = Some(value);
         seed.deserialize(StrDeserializer::new(name)).map(Some)
     }
@@ -102,9 +133,16 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
     }
 }
 
-fn compare<T: DeserializeOwned>(version: &str, kind: &str, differences: &RefCell<BTreeSet<String>>) {
+fn compare<T: DeserializeOwned>(
+    version: &str,
+    kind: &str,
+    differences: &RefCell<BTreeSet<String>>,
+) {
     let object = sample(version, kind, SCHEMA.root(version, kind).unwrap());
-    let read = T::deserialize(Compare { value: &object, differences });
+    let read = T::deserialize(Compare {
+        value: &object,
+        differences,
+    });
     if let Err(error) = read {
         panic!("{kind}: {error}");
     }
@@ -113,8 +151,8 @@ fn compare<T: DeserializeOwned>(version: &str, kind: &str, differences: &RefCell
 #[test]
 fn every_field_of_every_type_is_in_the_schema_under_its_name() {
     use k8s_openapi::api::{
-        apps::v1 as apps, autoscaling::v1 as autoscaling, coordination::v1 as coordination, core::v1 as core,
-        discovery::v1 as discovery, node::v1 as node, policy::v1 as policy,
+        apps::v1 as apps, autoscaling::v1 as autoscaling, coordination::v1 as coordination,
+        core::v1 as core, discovery::v1 as discovery, node::v1 as node, policy::v1 as policy,
     };
     let found = RefCell::default();
     compare::<core::Namespace>("v1", "Namespace", &found);
@@ -134,6 +172,10 @@ fn every_field_of_every_type_is_in_the_schema_under_its_name() {
     compare::<coordination::Lease>("coordination.k8s.io/v1", "Lease", &found);
     compare::<autoscaling::Scale>("autoscaling/v1", "Scale", &found);
     compare::<policy::Eviction>("policy/v1", "Eviction", &found);
-    compare::<k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions>("v1", "DeleteOptions", &found);
+    compare::<k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions>(
+        "v1",
+        "DeleteOptions",
+        &found,
+    );
     assert_eq!(found.into_inner(), BTreeSet::new());
 }
