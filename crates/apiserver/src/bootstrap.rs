@@ -36,7 +36,8 @@ pub async fn bootstrap(server: &ApiServer) -> Result<(), VerbError> {
         },
     });
     create(server, &caller, "v1", "Service", "default", service).await?;
-    match server.advertise {
+    // Pods could not reach a loopback address, and Kubernetes allows none in endpoints.
+    match server.advertise.filter(|advertise| !advertise.ip().is_loopback() && !advertise.ip().is_unspecified()) {
         Some(advertise) => endpoints(server, &caller, advertise).await,
         None => Ok(()),
     }
