@@ -5,6 +5,7 @@
 
 mod apply;
 mod binding;
+mod classes;
 mod create;
 mod delete;
 mod delete_collection;

@@ -9,6 +9,7 @@ use crate::network::Network;
 use crate::peers::Peers;
 use crate::read::Gate;
 use crate::service::Service;
+use crate::space::Space;
 use crate::state_machine::{Progress, StateMachine};
 use crate::types::{Raft, TypeConfig};
 use crate::waiters::Waiters;
@@ -63,8 +64,8 @@ pub struct Consensus {
     fatal: watch::Receiver<Option<String>>,
     closing: watch::Sender<bool>,
     observer: JoinHandle<()>,
-    // Behind everything that uses the directory.
-    _data: DataDir,
+    // Behind everything that uses the directory: it holds the lock.
+    pub(crate) space: Arc<Space>,
 }
 
 impl std::fmt::Debug for Consensus {
@@ -118,7 +119,7 @@ impl Consensus {
             fatal,
             closing: watch::Sender::new(false),
             observer,
-            _data: data,
+            space: Arc::new(Space::new(data)),
         });
         consensus.start(&config).await?;
         Ok(consensus)
@@ -150,7 +151,12 @@ impl Consensus {
     /// What answers the other replicas; to be served by [`crate::serve`].
     #[must_use]
     pub fn service(&self) -> Service {
-        Service { raft: self.raft.clone(), peers: self.peers.clone(), snapshots: self.snapshots.clone() }
+        Service {
+            raft: self.raft.clone(),
+            peers: self.peers.clone(),
+            snapshots: self.snapshots.clone(),
+            space: Arc::downgrade(&self.space),
+        }
     }
 
     /// Waits until the replica failed for good, and says why. The process must then exit: after a failed sync

@@ -28,6 +28,7 @@ mod propose;
 mod read;
 mod server;
 mod service;
+mod space;
 mod state_machine;
 #[cfg(test)]
 mod suite;

@@ -50,3 +50,10 @@ pub const TASK_END: Duration = Duration::from_secs(5);
 
 /// How often it looks whether they have ended: they have nothing to tell it with.
 pub const TASK_END_POLL: Duration = Duration::from_millis(2);
+
+/// Space that proposals leave on the data directory's file system, in bytes: for what is on its way already,
+/// for flushes and compactions, and for the log's and snapshots' own housekeeping.
+pub const RESERVED_BYTES: u64 = 64 << 20;
+
+/// How long an answer about free space is good for. At the speed of a fast disk the reserve lasts longer.
+pub const SPACE_CHECK: Duration = Duration::from_millis(200);

@@ -272,3 +272,87 @@ pub(crate) fn decode_transfer_answer(bytes: Bytes) -> Result<Result<(), Transfer
         },
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::types::{LogEntry, Membership, Origin, Proposal, Vote};
+    use openraft::EntryPayload;
+    use openraft::impls::BasicNode;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn at(term: u64, index: u64) -> LogId {
+        LogId::new_term_index(term, index)
+    }
+
+    fn entries() -> Vec<LogEntry> {
+        let joint = vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])];
+        let members: BTreeMap<u64, BasicNode> =
+            (1..=4).map(|id| (id, BasicNode { addr: format!("host{id}:1") })).collect();
+        let proposal = Proposal { origin: Origin { node: 3, token: u64::MAX }, command: Bytes::from_static(b"command") };
+        vec![
+            LogEntry { log_id: at(1, 5), payload: EntryPayload::Blank },
+            LogEntry { log_id: at(1, 6), payload: EntryPayload::Normal(proposal) },
+            LogEntry { log_id: at(2, 7), payload: EntryPayload::Membership(Membership::new(joint, members).unwrap()) },
+        ]
+    }
+
+    #[test]
+    fn appends_and_answers_are_read_as_they_were_written() {
+        let request = AppendEntriesRequest {
+            vote: Vote::new_committed(7, 2),
+            prev_log_id: Some(at(1, 4)),
+            entries: entries(),
+            leader_commit: None,
+        };
+        let read = decode_append(encode_append(&request)).unwrap();
+        assert_eq!(read.vote, request.vote);
+        assert_eq!(read.prev_log_id, request.prev_log_id);
+        assert_eq!(read.leader_commit, request.leader_commit);
+        assert_eq!(read.entries, request.entries);
+        for result in [
+            Ok(None),
+            Ok(Some(at(3, 4))),
+            Err(StreamAppendError::Conflict(at(0, 0))),
+            Err(StreamAppendError::HigherVote(Vote::new(9, 1))),
+        ] {
+            assert_eq!(decode_appended(encode_appended(result.clone())).unwrap(), result);
+        }
+    }
+
+    #[test]
+    fn ballots_and_transfers_are_read_as_they_were_written() {
+        let mut ballot = VoteRequest::new(Vote::new(4, 2), Some(at(3, 9)));
+        ballot.leadership_transfer = true;
+        assert_eq!(decode_ballot(encode_ballot(&ballot)).unwrap(), ballot);
+        let answer = VoteResponse::new(Vote::new(4, 2), None, true);
+        assert_eq!(decode_ballot_answer(encode_ballot_answer(&answer)).unwrap(), answer);
+        let transfer = TransferLeaderRequest::new(Vote::new_committed(4, 2), 3, Some(at(4, 1)));
+        assert_eq!(decode_transfer(encode_transfer(&transfer)).unwrap(), transfer);
+        let refused = Err(TransferLeaderError::LogNotFlushed { expected: Some(at(1, 1)), actual: None });
+        assert_eq!(decode_transfer_answer(encode_transfer_answer(&refused)).unwrap(), refused);
+        assert_eq!(decode_transfer_answer(encode_transfer_answer(&Ok(()))).unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_nothing_worse() {
+        for length in 0..64_u8 {
+            let garbage = Bytes::from((0..length).map(|byte| byte.wrapping_mul(37)).collect::<Vec<u8>>());
+            drop((decode_append(garbage.clone()), decode_appended(garbage.clone()), decode_ballot(garbage)));
+        }
+        assert!(decode_append(Bytes::new()).is_err());
+        assert!(decode_appended(Bytes::new()).is_err());
+    }
+
+    #[test]
+    fn an_entry_of_an_unknown_kind_is_not_skipped() {
+        assert!(entry_from(at(1, 1), EntryForm { content: None }).is_err());
+    }
+
+    #[test]
+    fn a_proposal_shows_no_content_in_logs() {
+        let text = format!("{:?}", entries()[1]);
+        assert!(!text.contains("command:") && !text.contains("99, 111"), "{text}");
+    }
+}

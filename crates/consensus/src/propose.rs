@@ -102,6 +102,9 @@ impl Consensus {
         match leadership.leader {
             None => Attempt::Again("no leader is known".into()),
             Some(leader) if leader == self.node() => {
+                if let Err(full) = self.space.check(leader) {
+                    return Attempt::Again(full.to_string());
+                }
                 // Raft answers or fails; a leader cut off from its majority answers only when it is heard again.
                 match tokio::time::timeout_at(deadline, lead(&self.raft, proposal.clone())).await {
                     Ok(Ok(led)) => {

@@ -10,6 +10,7 @@ use crate::peers::Peers;
 use crate::propose;
 use crate::read;
 use crate::server::Caller;
+use crate::space::Space;
 use crate::state_machine::{SnapshotData, blocking};
 use crate::types::{Proposal, Raft, TypeConfig};
 use futures::{Stream, StreamExt as _, stream::BoxStream};
@@ -21,7 +22,7 @@ use pontoon_storage::{Manifest, Snapshots, StorageError};
 use pontoon_wire::raft::v1::raft_server;
 use pontoon_wire::raft::v1::{Envelope, FileChunk, SnapshotFrame, snapshot_frame::Frame};
 use prost::Message as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Serves the other replicas.
@@ -30,6 +31,7 @@ pub struct Service {
     pub(crate) raft: Raft,
     pub(crate) peers: Arc<Peers>,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) space: Weak<Space>,
 }
 
 impl std::fmt::Debug for Service {
@@ -99,6 +101,9 @@ impl Service {
         match request {
             ForwardRequest::Propose(form) => {
                 let proposal: Proposal = form.into();
+                if let Some(Err(full)) = self.space.upgrade().map(|space| space.check(self.peers.me.id)) {
+                    return Answer::Refused(full.to_string());
+                }
                 match propose::lead(&self.raft, proposal).await {
                     Ok(led) => Answer::Committed(At { term: led.term, index: led.index }),
                     Err(propose::LeadError::NotDone(detail)) => Answer::Refused(detail),
@@ -199,5 +204,36 @@ impl raft_server::Raft for Service {
         let request = message.request.ok_or_else(|| Status::invalid_argument("nothing is asked"))?;
         let answer = Forwarded { answer: Some(self.forwarded(request).await) };
         Ok(self.answer(from, answer.encode_to_vec().into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn envelope(cluster: &str, from: u64, to: u64) -> Envelope {
+        Envelope { cluster_id: cluster.into(), from, to, body: "body".into() }
+    }
+
+    fn member(cluster: &str, id: u64) -> Member {
+        Member { cluster: cluster.into(), id }
+    }
+
+    #[test]
+    fn a_message_for_another_or_in_anothers_name_is_refused() {
+        let peers = Peers::new(member("c", 1), None);
+        let two = member("c", 2);
+        assert_eq!(open(&peers, Some(&two), envelope("c", 2, 1)).unwrap(), "body");
+        assert_eq!(open(&peers, None, envelope("c", 2, 1)).unwrap(), "body");
+        for (sender, envelope) in [
+            (&two, envelope("d", 2, 1)),
+            (&two, envelope("c", 2, 3)),
+            (&two, envelope("c", 3, 1)),
+            (&member("d", 2), envelope("c", 2, 1)),
+        ] {
+            let status = open(&peers, Some(sender), envelope).unwrap_err();
+            assert_eq!(status.code(), tonic::Code::PermissionDenied);
+        }
     }
 }

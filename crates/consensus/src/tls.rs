@@ -72,3 +72,66 @@ fn demand(
     }
     Err(refused(format!("member {} of cluster {} answered instead", member.id, member.cluster)))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use pontoon_api::NodeName;
+    use pontoon_identity::{Authorities, Credentials};
+    use tokio::net::TcpListener;
+
+    fn member(cluster: &str, id: u64) -> Member {
+        Member { cluster: cluster.into(), id }
+    }
+
+    fn parts(authorities: &Authorities, credentials: &Credentials, world: &World) -> TlsParts {
+        let roots = Roots::new([authorities.peers.certificate()]).unwrap();
+        TlsParts::new(&Presented::new(credentials).unwrap(), &roots, world).unwrap()
+    }
+
+    /// A handshake of `dialler` with `answerer`, who is dialled as `wanted` and serves cluster `c`: what
+    /// either side says.
+    async fn handshake(dialler: TlsParts, answerer: TlsParts, wanted: Member) -> (bool, Option<Member>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            Some(answerer.accept(stream, "c").await.ok()?.1)
+        });
+        let stream = TcpStream::connect(address).await.unwrap();
+        let dialled = dialler.connect(stream, &wanted).await.is_ok();
+        (dialled, served.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_side_learns_who_the_other_is() {
+        let (root, world) = (tempfile::tempdir().unwrap(), World::real());
+        let authorities = Authorities::open(root.path(), &world).unwrap();
+        let issue = |id| parts(&authorities, &authorities.peers.member(&member("c", id), world.now()).unwrap(), &world);
+        let (dialled, served) = handshake(issue(1), issue(2), member("c", 2)).await;
+        assert!(dialled);
+        assert_eq!(served, Some(member("c", 1)));
+    }
+
+    #[tokio::test]
+    async fn another_member_than_the_dialled_one_is_refused() {
+        let (root, world) = (tempfile::tempdir().unwrap(), World::real());
+        let authorities = Authorities::open(root.path(), &world).unwrap();
+        let issue = |id| parts(&authorities, &authorities.peers.member(&member("c", id), world.now()).unwrap(), &world);
+        assert!(!handshake(issue(1), issue(3), member("c", 2)).await.0);
+    }
+
+    #[tokio::test]
+    async fn members_of_another_cluster_and_clients_are_refused() {
+        let (root, world) = (tempfile::tempdir().unwrap(), World::real());
+        let authorities = Authorities::open(root.path(), &world).unwrap();
+        let good = parts(&authorities, &authorities.peers.member(&member("c", 2), world.now()).unwrap(), &world);
+        let foreign = authorities.peers.member(&member("other", 1), world.now()).unwrap();
+        let node = authorities.cluster.node(&NodeName::new("n"), world.now()).unwrap();
+        for intruder in [foreign, node] {
+            let intruder = parts(&authorities, &intruder, &world);
+            assert_eq!(handshake(intruder, good.clone(), member("c", 2)).await.1, None);
+        }
+    }
+}

@@ -1,3 +1,28 @@
-//! The binary: main, configuration, wiring, dev mode.
+//! The `pontoon` binary: settings, wiring and dev mode. Everything else is in the crates it joins.
+//!
+//! Invariants: hidden subcommands (a container's shim, the holder of a rootless node's namespaces) run before anything
+//! else and before any thread; services are joined in [`wiring`] and nowhere else.
 
-fn main() {}
+mod command;
+mod config;
+mod limits;
+mod server;
+mod shutdown;
+mod wiring;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The hidden subcommand that supervises one container.
+const SHIM: &str = "__shim";
+/// The hidden subcommand that keeps a rootless node's namespaces.
+const HOLD: &str = "__hold";
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some(SHIM) => pontoon_process::shim_main(arguments.split_off(1)),
+        Some(HOLD) => pontoon_network::rootless::holder_main(),
+        _ => command::run(),
+    }
+}

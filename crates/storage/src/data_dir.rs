@@ -69,6 +69,16 @@ impl DataDir {
         Ok(read_format(root)?.and_then(|format| format.identity))
     }
 
+    /// Bytes that the file system still has for us.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn available_bytes(&self) -> Result<u64, StorageError> {
+        let found = rustix::fs::statvfs(&self.root)
+            .map_err(|error| StorageError::io("asking for the space of", &self.root, &error.into()))?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
     /// A path inside it.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

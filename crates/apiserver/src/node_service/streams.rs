@@ -79,8 +79,9 @@ impl NodeService {
             since_time: self.since(&options)?,
             timestamps: options.timestamps,
         };
-        let mut tunnel = self.inner.open_tunnel(&node, Request::Logs(request)).await?;
-        let first = match tokio::time::timeout(FIRST_FRAME, tunnel.receive.recv()).await {
+        let tunnel = self.inner.open_tunnel(&node, Request::Logs(request)).await?;
+        let (send, mut receive, place) = tunnel.split();
+        let first = match tokio::time::timeout(FIRST_FRAME, receive.recv()).await {
             Ok(Some(frame)) => match bytes_of(frame) {
                 Some(Err(error)) => return Err(error),
                 Some(Ok(bytes)) => Some(bytes),
@@ -90,10 +91,11 @@ impl NodeService {
             Err(_) => None,
         };
         Ok(Box::pin(async_stream::stream! {
+            let _open = (send, place);
             if let Some(first) = first {
                 yield Ok(first);
             }
-            while let Some(frame) = tunnel.receive.recv().await {
+            while let Some(frame) = receive.recv().await {
                 match bytes_of(frame) {
                     None => return,
                     Some(Err(error)) => {

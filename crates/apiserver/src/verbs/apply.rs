@@ -123,6 +123,7 @@ impl Verbs {
         let mut sent = item.sent.clone();
         remember(&mut sent, &item.sent)?;
         let Prepared { target, mut object, mut warnings } = self.prepare_create(caller, &item.target, sent)?;
+        super::classes::check(view, &target, &object)?;
         let mut guard = Transaction::default();
         guard_create(&target, &mut guard);
         let own_namespace = all.iter().any(|other| {

@@ -82,6 +82,7 @@ impl Verbs {
         let Prepared { target, object, warnings } = prepared;
         for _ in 0..CONFLICT_RETRIES {
             let view = self.view_with_namespace(&target).await?;
+            super::classes::check(&view, &target, &object)?;
             let mut object = object.clone();
             let mut transaction = Transaction::default();
             guard_create(&target, &mut transaction);

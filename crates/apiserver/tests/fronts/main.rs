@@ -1,9 +1,12 @@
 //! The behaviour of the API server through both of its fronts, and what only one of them has.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod golden;
 mod grpc_only;
+mod node;
 mod rest_only;
 mod suite;
+mod tls;
 
 use suite::behaviour::Stage;
 

@@ -21,7 +21,13 @@ pub async fn server() -> Arc<ApiServer> {
 }
 
 pub async fn server_on(replica: Arc<Solo>) -> Arc<ApiServer> {
-    let server = ApiServer::new(Parts {
+    let server = ApiServer::new(parts(replica)).unwrap();
+    bootstrap(&server).await.unwrap();
+    server
+}
+
+pub fn parts(replica: Arc<Solo>) -> Parts {
+    Parts {
         replica,
         world: World::real(),
         authorizer: Arc::new(BuiltIn),
@@ -34,10 +40,7 @@ pub async fn server_on(replica: Arc<Solo>) -> Arc<ApiServer> {
         metrics: Metrics::install(),
         cluster_id: "test".into(),
         version: "0.0.0".into(),
-    })
-    .unwrap();
-    bootstrap(&server).await.unwrap();
-    server
+    }
 }
 
 pub fn admin() -> Identity {
