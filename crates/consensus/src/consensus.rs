@@ -237,6 +237,10 @@ async fn observe(
     loop {
         let known = {
             let server = server.borrow_watched();
+            // A leader that is its own majority has nobody to send heartbeats to and no lease to lose: idle, it
+            // need not wake. A member more, learner or voter, starts the clock again.
+            let alone = server.state == ServerState::Leader && server.membership_config.nodes().count() == 1;
+            raft.runtime_config().tick(!alone);
             let term = server.vote.leader_id.term;
             let leads = server.state == ServerState::Leader && server.current_leader == Some(node);
             Leadership { term: Term(term), leader: server.current_leader, ready: leads && term_applied == term }

@@ -28,6 +28,21 @@ async fn what_one_member_is_told_every_member_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_with_certificates_work_together_and_an_impostor_does_not() {
+    let mut members = Members::certified(&[1, 2], brisk()).await;
+    let leader = members.leader().await;
+    members.at(3 - leader).propose(put("x", "1")).await.unwrap().committed().unwrap();
+    members.agree().await;
+    // Member 2's address is now member 7's: whoever dials 2 there is refused before a word is said.
+    let address = members.address(2);
+    members.kill(2).await;
+    members.start_in_place_of(7, &address).await;
+    let alone = members.at(1).propose(put("x", "2")).await;
+    assert!(matches!(alone, Err(ProposeError::Unavailable(_) | ProposeError::Indeterminate(_))), "{alone:?}");
+    members.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_gets_refusals_and_objects_as_the_leader_does() {
     let members = Members::founded(&[1, 2, 3], brisk()).await;
     let leader = members.leader().await;

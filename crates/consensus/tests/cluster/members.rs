@@ -1,7 +1,8 @@
 //! Members of a cluster under test: each with its own disk and port.
 
 use pontoon_api::Revision;
-use pontoon_consensus::{Config, Consensus, Tuning, serve};
+use pontoon_consensus::{Config, Consensus, TlsParts, Tuning, serve};
+use pontoon_identity::{Authorities, Member, Presented, Roots};
 use pontoon_state::{Key, Leadership, Replica as _, Transaction, encode, invariant};
 use pontoon_world::World;
 use serde_json::json;
@@ -49,16 +50,30 @@ pub struct Members {
     running: BTreeMap<u64, Running>,
     founders: Vec<u64>,
     tuning: Tuning,
+    authorities: Option<(tempfile::TempDir, Authorities)>,
 }
 
 impl Members {
+    /// A cluster of these members, without TLS.
     pub async fn founded(ids: &[u64], tuning: Tuning) -> Self {
+        Self::founded_by(ids, tuning, None).await
+    }
+
+    /// A cluster of these members, each with a certificate of its own.
+    pub async fn certified(ids: &[u64], tuning: Tuning) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let authorities = Authorities::open(root.path(), &World::real()).unwrap();
+        Self::founded_by(ids, tuning, Some((root, authorities))).await
+    }
+
+    async fn founded_by(ids: &[u64], tuning: Tuning, authorities: Option<(tempfile::TempDir, Authorities)>) -> Self {
         let mut members = Self {
             roots: BTreeMap::new(),
             addresses: BTreeMap::new(),
             running: BTreeMap::new(),
             founders: ids.to_vec(),
             tuning,
+            authorities,
         };
         let mut listeners = Vec::new();
         for id in ids {
@@ -77,7 +92,17 @@ impl Members {
         listener
     }
 
+    fn tls(&self, id: u64) -> Option<TlsParts> {
+        let (_, authorities) = self.authorities.as_ref()?;
+        let world = World::real();
+        let member = Member { cluster: "test".into(), id };
+        let credentials = authorities.peers.member(&member, world.now()).unwrap();
+        let roots = Roots::new([authorities.peers.certificate()]).unwrap();
+        Some(TlsParts::new(&Presented::new(&credentials).unwrap(), &roots, &world).unwrap())
+    }
+
     async fn run(&mut self, id: u64, listener: TcpListener) {
+        let tls = self.tls(id);
         let root = self.roots.entry(id).or_insert_with(|| tempfile::tempdir().unwrap());
         let founders = self.founders.iter().map(|id| (*id, self.addresses[id].clone())).collect();
         let config = Config {
@@ -85,7 +110,7 @@ impl Members {
             cluster: "test".into(),
             data_dir: root.path().into(),
             founders: self.founders.contains(&id).then_some(founders),
-            tls: None,
+            tls: tls.clone(),
             tuning: self.tuning,
             world: World::real(),
         };
@@ -94,7 +119,7 @@ impl Members {
         let service = replica.service();
         let server = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            serve(listener, service, None, stopped).await.unwrap();
+            serve(listener, service, tls, stopped).await.unwrap();
         });
         self.running.insert(id, Running { replica, stop, server });
     }
@@ -115,6 +140,12 @@ impl Members {
     pub async fn add(&mut self, id: u64) {
         let listener = self.listen(id).await;
         self.run(id, listener).await;
+    }
+
+    /// Starts a member that is not a founder at another's address.
+    pub async fn start_in_place_of(&mut self, id: u64, address: &str) {
+        self.addresses.insert(id, address.to_owned());
+        self.add(id).await;
     }
 
     /// Starts a member again, on its disk and port.
