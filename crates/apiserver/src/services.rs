@@ -345,10 +345,12 @@ pub(crate) fn carry_over(target: &Target, body: &mut Value, stored: &Value) {
         let Some(old) = old_ports.iter().find(same).and_then(|old| old["nodePort"].as_u64()) else { continue };
         if has_ports(&before) && has_ports(&after) && port["nodePort"].as_u64().unwrap_or(0) == 0 {
             port["nodePort"] = old.into();
-        } else if has_ports(&before) && !has_ports(&after) && port["nodePort"].as_u64() == Some(old) {
-            if let Some(port) = port.as_object_mut() {
-                port.remove("nodePort");
-            }
+        } else if has_ports(&before)
+            && !has_ports(&after)
+            && port["nodePort"].as_u64() == Some(old)
+            && let Some(port) = port.as_object_mut()
+        {
+            port.remove("nodePort");
         }
     }
 }

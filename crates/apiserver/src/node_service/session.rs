@@ -120,11 +120,8 @@ impl Inner {
 
     async fn take(&self, node: &str, message: Option<Up>, sender: &Sender) -> Result<(), Status> {
         match message {
-            Some(Up::Heartbeat(heartbeat)) => {
-                if !heartbeat.conditions.is_empty() {
-                    self.conditions(node, &heartbeat.conditions).await?;
-                }
-            }
+            Some(Up::Heartbeat(heartbeat)) if heartbeat.conditions.is_empty() => {}
+            Some(Up::Heartbeat(heartbeat)) => self.conditions(node, &heartbeat.conditions).await?,
             Some(Up::Statuses(batch)) => {
                 self.write_reports(node, &batch.reports).await?;
                 for report in &batch.reports {

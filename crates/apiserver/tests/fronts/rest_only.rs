@@ -188,3 +188,88 @@ async fn a_list_comes_in_pages_of_one_revision() {
 fn names_of(list: &Value) -> Vec<Value> {
     list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone()).collect()
 }
+
+#[tokio::test]
+async fn a_watch_speaks_tables_and_metadata_too() {
+    use futures::StreamExt as _;
+    let rest = Rest::new(server().await, admin());
+    let mut first = Vec::new();
+    for accept in [
+        "application/json;as=Table;v=v1;g=meta.k8s.io",
+        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+    ] {
+        let path = "/api/v1/namespaces?watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&fieldSelector=metadata.name%3Ddefault";
+        let response = rest.open(Method::GET, path, &[("accept", accept)], "").await;
+        assert_eq!(response.status(), 200);
+        let mut body = response.into_body().into_data_stream();
+        for _ in 0..2 {
+            first.push(serde_json::from_slice::<Value>(&body.next().await.unwrap().unwrap()).unwrap());
+        }
+    }
+    assert_eq!((&first[0]["type"], &first[0]["object"]["kind"]), (&json!("ADDED"), &json!("Table")));
+    assert_eq!(first[0]["object"]["rows"][0]["cells"][0], "default");
+    assert!(first[0]["object"]["columnDefinitions"].is_array(), "the first event defines the columns");
+    assert_eq!((&first[1]["type"], &first[1]["object"]["kind"]), (&json!("BOOKMARK"), &json!("Table")));
+    assert_eq!(first[1]["object"]["columnDefinitions"], Value::Null);
+    assert_eq!((&first[2]["type"], &first[2]["object"]["kind"]), (&json!("ADDED"), &json!("PartialObjectMetadata")));
+    assert_eq!(first[3]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_watch_are_lines_of_json_and_end_in_time() {
+    let rest = Rest::new(server().await, admin());
+    let answer = rest.get("/api/v1/namespaces?watch=1&resourceVersion=0&timeoutSeconds=1").await;
+    let lines: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4);
+    assert!(lines.iter().all(|event| event["type"] == "ADDED" && event["object"]["kind"] == "Namespace"));
+    let none = rest.get("/api/v1/namespaces?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&timeoutSeconds=1").await;
+    assert_eq!((none.code, none.text.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn revisions_that_make_no_sense_are_refused() {
+    let rest = Rest::new(server().await, admin());
+    for (query, code, reason) in [
+        ("resourceVersionMatch=Exact", 422, "Invalid"),
+        ("resourceVersionMatch=Exact&resourceVersion=0", 422, "Invalid"),
+        ("resourceVersionMatch=Sometimes&resourceVersion=1", 422, "Invalid"),
+        ("sendInitialEvents=true", 422, "Invalid"),
+        ("watch=1&sendInitialEvents=true", 422, "Invalid"),
+        ("watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1", 422, "Invalid"),
+        ("resourceVersion=abc", 400, "BadRequest"),
+        ("limit=many", 400, "BadRequest"),
+        ("continue=eyJ9", 400, "BadRequest"),
+        ("labelSelector=%zz", 400, "BadRequest"),
+    ] {
+        let answer = rest.get(&format!("/api/v1/namespaces?{query}")).await;
+        assert_eq!((answer.code, answer.json()["reason"].clone()), (code, json!(reason)), "{query}: {}", answer.text);
+    }
+    assert_eq!(rest.get("/api/v1/namespaces?limit=-1").await.code, 200);
+    assert_eq!(rest.get("/api/v1/namespaces?resourceVersion=1").await.code, 200);
+    assert_eq!(rest.get("/api/v1/namespaces/default?resourceVersion=1").await.code, 200);
+}
+
+#[tokio::test]
+async fn methods_that_a_path_does_not_have_are_refused() {
+    let rest = Rest::new(server().await, admin());
+    let head = rest.send(Method::HEAD, "/api/v1/namespaces/default", &[], "").await;
+    assert_eq!((head.code, head.text.as_str()), (200, ""));
+    for (method, path) in [
+        (Method::OPTIONS, "/api/v1/namespaces"),
+        (Method::POST, "/version"),
+        (Method::POST, "/api/v1/configmaps"),
+        (Method::DELETE, "/api/v1/namespaces"),
+        (Method::PUT, "/api/v1/namespaces/default/configmaps"),
+        (Method::PATCH, "/api/v1/namespaces/default/configmaps"),
+        (Method::POST, "/livez"),
+    ] {
+        assert_eq!(rest.send(method.clone(), path, &[], "{}").await.code, 405, "{method} {path}");
+    }
+    let apply = rest.patch("/api/v1/namespaces/default", "application/apply-patch+yaml", &json!({})).await;
+    assert_eq!(apply.code, 415);
+    assert!(apply.json()["message"].as_str().unwrap().contains("Server-side apply is not served yet"), "{}", apply.text);
+    assert_eq!(rest.accepting("/api/v1/namespaces", "application/vnd.kubernetes.protobuf").await.code, 406);
+    assert_eq!(rest.accepting("/api/v1/namespaces", "text/html").await.code, 406);
+    assert_eq!(rest.get("/metrics").await.code, 200);
+    assert!(rest.get("/").await.json()["paths"].as_array().unwrap().len() > 5);
+}
