@@ -29,6 +29,14 @@ mod resources;
 mod session;
 mod subjects;
 mod watching;
+mod why;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod tests;
 
 pub use console::Console;
 pub use globals::{Globals, Surroundings};

@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn types_and_names_are_told_apart() {
-        let split = |text: &str| super::split(&arguments(text)).unwrap();
+        let told = |text: &str| split(&arguments(text)).unwrap();
         let pairs = |pairs: &[(&str, &str)]| {
             Asked::Objects(
                 pairs
@@ -330,19 +330,19 @@ mod tests {
                     .collect(),
             )
         };
-        assert_eq!(split("pods"), Asked::Collections(vec!["pods".into()]));
+        assert_eq!(told("pods"), Asked::Collections(vec!["pods".into()]));
         assert_eq!(
-            split("po,svc"),
+            told("po,svc"),
             Asked::Collections(vec!["po".into(), "svc".into()])
         );
-        assert_eq!(split("po a b"), pairs(&[("po", "a"), ("po", "b")]));
-        assert_eq!(split("po,svc a"), pairs(&[("po", "a"), ("svc", "a")]));
+        assert_eq!(told("po a b"), pairs(&[("po", "a"), ("po", "b")]));
+        assert_eq!(told("po,svc a"), pairs(&[("po", "a"), ("svc", "a")]));
         assert_eq!(
-            split("po/a deploy/b"),
+            told("po/a deploy/b"),
             pairs(&[("po", "a"), ("deploy", "b")])
         );
         for wrong in ["", "po/a b", "po po/a", "po/a/b", "/a", "po/", ","] {
-            assert!(super::split(&arguments(wrong)).is_err(), "{wrong:?}");
+            assert!(split(&arguments(wrong)).is_err(), "{wrong:?}");
         }
     }
 
@@ -371,7 +371,7 @@ mod tests {
         #[test]
         fn any_words_are_taken_or_refused(words in proptest::collection::vec(".{0,12}", 0..4)) {
             let catalog = Catalog::builtin();
-            let _ = super::split(&words);
+            let _ = split(&words);
             for word in &words {
                 let _ = catalog.find(word);
                 let _ = catalog.unknown(word);

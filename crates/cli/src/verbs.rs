@@ -6,6 +6,7 @@ pub mod apply;
 pub mod completion;
 pub mod create;
 pub mod delete;
+pub mod describe;
 pub mod edit;
 pub mod events;
 pub mod exec;
@@ -20,6 +21,7 @@ pub mod scale;
 pub mod set;
 pub mod version;
 pub mod wait;
+pub mod why;
 
 mod labelling;
 mod written;
@@ -37,6 +39,10 @@ use crate::{
 pub enum Verb {
     /// Show objects.
     Get(get::GetArgs),
+    /// Show objects in detail, with what happened to them.
+    Describe(describe::DescribeArgs),
+    /// Say in words why an object waits, fails or sits where it does.
+    Why(why::WhyArgs),
     /// Make the cluster as files say: all objects in one transaction.
     Apply(apply::ApplyArgs),
     /// Show what apply would change, without doing it.
@@ -118,6 +124,8 @@ pub(crate) async fn perform(
 ) -> Result<u8, CliError> {
     match verb {
         Verb::Get(args) => args.run(session, console).await,
+        Verb::Describe(args) => args.run(session, console).await,
+        Verb::Why(args) => args.run(session, console).await,
         Verb::Apply(args) => args.run(session, console).await,
         Verb::Plan(args) => args.run(session, console).await,
         Verb::Create(args) => args.run(session, console).await,

@@ -56,9 +56,10 @@ impl HistoryArgs {
                 })?;
                 console.line(&format!("{shown} with revision #{number}"))?;
                 let mut sheet = Sheet::default();
+                sheet.line(0, "Pod Template:");
                 template(
                     &mut sheet,
-                    0,
+                    1,
                     set.value.pointer("/spec/template").unwrap_or(&Value::Null),
                 );
                 console.line(&sheet.finish())?;

@@ -1,0 +1,205 @@
+//! Nodes.
+
+use super::{Related, Sheet, annotations, lines, map, moment};
+use crate::fields;
+use jiff::Timestamp;
+use pontoon_api::{kinds::duration::since, quantity::Quantity};
+use serde_json::Value;
+
+pub(super) fn describe(sheet: &mut Sheet, node: &Value, related: &Related, now: Timestamp) {
+    sheet.field(0, "Name", fields::name(node));
+    sheet.field(0, "Roles", &roles(node));
+    map(sheet, 0, "Labels", node, "/metadata/labels", "=");
+    annotations(sheet, node);
+    sheet.field(
+        0,
+        "CreationTimestamp",
+        &moment(node, "/metadata/creationTimestamp"),
+    );
+    let taints: Vec<String> = fields::list(node, "/spec/taints")
+        .iter()
+        .map(taint)
+        .collect();
+    lines(sheet, 0, "Taints", &taints);
+    sheet.field(
+        0,
+        "Unschedulable",
+        &fields::is_true(node, "/spec/unschedulable").to_string(),
+    );
+    sheet.line(0, "Conditions:");
+    sheet.line(
+        1,
+        "Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage",
+    );
+    sheet.line(
+        1,
+        "----\t------\t-----------------\t------------------\t------\t-------",
+    );
+    for condition in fields::list(node, "/status/conditions") {
+        sheet.line(
+            1,
+            &format!(
+                "{}\t{} \t{}\t{}\t{}\t{}",
+                fields::text(condition, "/type"),
+                fields::text(condition, "/status"),
+                moment(condition, "/lastHeartbeatTime"),
+                moment(condition, "/lastTransitionTime"),
+                fields::text(condition, "/reason"),
+                fields::text(condition, "/message")
+            ),
+        );
+    }
+    sheet.line(0, "Addresses:");
+    for address in fields::list(node, "/status/addresses") {
+        sheet.field(
+            1,
+            fields::text(address, "/type"),
+            fields::text(address, "/address"),
+        );
+    }
+    for (label, pointer) in [
+        ("Capacity", "/status/capacity"),
+        ("Allocatable", "/status/allocatable"),
+    ] {
+        sheet.line(0, &format!("{label}:"));
+        for (resource, amount) in fields::entries(node, pointer) {
+            sheet.field(1, resource, &fields::plain(amount));
+        }
+    }
+    system(sheet, node);
+    pods(sheet, &related.pods, now);
+    allocated(sheet, node, &related.pods);
+}
+
+fn roles(node: &Value) -> String {
+    let roles: Vec<&str> = fields::entries(node, "/metadata/labels")
+        .into_iter()
+        .filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"))
+        .filter(|role| !role.is_empty())
+        .collect();
+    if roles.is_empty() {
+        "<none>".to_owned()
+    } else {
+        roles.join(",")
+    }
+}
+
+fn taint(taint: &Value) -> String {
+    let (key, effect) = (fields::text(taint, "/key"), fields::text(taint, "/effect"));
+    match fields::text(taint, "/value") {
+        "" => format!("{key}:{effect}"),
+        value => format!("{key}={value}:{effect}"),
+    }
+}
+
+fn system(sheet: &mut Sheet, node: &Value) {
+    sheet.line(0, "System Info:");
+    for (label, field) in [
+        ("Machine ID", "machineID"),
+        ("System UUID", "systemUUID"),
+        ("Boot ID", "bootID"),
+        ("Kernel Version", "kernelVersion"),
+        ("OS Image", "osImage"),
+        ("Operating System", "operatingSystem"),
+        ("Architecture", "architecture"),
+        ("Container Runtime Version", "containerRuntimeVersion"),
+        ("Kubelet Version", "kubeletVersion"),
+    ] {
+        sheet.field(
+            1,
+            label,
+            fields::text(node, &format!("/status/nodeInfo/{field}")),
+        );
+    }
+}
+
+/// Pods that still use something.
+fn live(pods: &[Value]) -> impl Iterator<Item = &Value> {
+    pods.iter()
+        .filter(|pod| !matches!(fields::text(pod, "/status/phase"), "Succeeded" | "Failed"))
+}
+
+fn pods(sheet: &mut Sheet, pods: &[Value], now: Timestamp) {
+    sheet.line(
+        0,
+        &format!("Non-terminated Pods:\t({} in total)", live(pods).count()),
+    );
+    sheet.line(
+        1,
+        "Namespace\tName\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge",
+    );
+    sheet.line(
+        1,
+        "---------\t----\t------------\t----------\t---------------\t-------------\t---",
+    );
+    for pod in live(pods) {
+        let cpu = |part| format!("{}m", total(pod, part, "cpu"));
+        let memory = |part| mebibytes(total(pod, part, "memory"));
+        sheet.line(
+            1,
+            &format!(
+                "{}\t{}\t{}\t{}\t{}\t{}\t{}",
+                fields::namespace(pod),
+                fields::name(pod),
+                cpu("requests"),
+                cpu("limits"),
+                memory("requests"),
+                memory("limits"),
+                since(fields::time(pod, "/metadata/creationTimestamp"), now)
+            ),
+        );
+    }
+}
+
+/// What a pod's containers ask for together, in thousandths of a CPU or thousandths of a byte.
+fn total(pod: &Value, part: &str, resource: &str) -> i64 {
+    let containers = fields::list(pod, "/spec/containers").iter();
+    containers
+        .map(|container| {
+            amount(fields::text(
+                container,
+                &format!("/resources/{part}/{resource}"),
+            ))
+        })
+        .fold(0, i64::saturating_add)
+}
+
+fn amount(text: &str) -> i64 {
+    text.parse::<Quantity>()
+        .map_or(0, |quantity| quantity.millis())
+}
+
+fn mebibytes(thousandths: i64) -> String {
+    match thousandths / 1000 {
+        0 => "0".to_owned(),
+        bytes => format!("{}Mi", bytes.saturating_add((1 << 20) - 1) >> 20),
+    }
+}
+
+fn allocated(sheet: &mut Sheet, node: &Value, pods: &[Value]) {
+    sheet.line(0, "Allocated resources:");
+    sheet.line(1, "Resource\tRequests\tLimits");
+    sheet.line(1, "--------\t--------\t------");
+    for resource in ["cpu", "memory"] {
+        let capacity = amount(fields::text(
+            node,
+            &format!("/status/allocatable/{resource}"),
+        ));
+        let column = |part: &str| {
+            let sum = live(pods)
+                .map(|pod| total(pod, part, resource))
+                .fold(0, i64::saturating_add);
+            let percent = i128::from(sum) * 100 / i128::from(capacity.max(1));
+            let shown = if resource == "cpu" {
+                format!("{sum}m")
+            } else {
+                mebibytes(sum)
+            };
+            format!("{shown} ({percent}%)")
+        };
+        sheet.line(
+            1,
+            &format!("{resource}\t{}\t{}", column("requests"), column("limits")),
+        );
+    }
+}
