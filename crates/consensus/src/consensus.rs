@@ -20,7 +20,8 @@ use pontoon_identity::Member;
 use pontoon_state::apply::History;
 use pontoon_state::replica::MemberStatus;
 use pontoon_state::{
-    Command, Feed, KvError, Leadership, Outcome, ProposeError, ReadError, Replica, View, Watch, WatchEnd,
+    Command, Feed, KvError, Leadership, Outcome, ProposeError, ReadError, Replica, View, Watch,
+    WatchEnd,
 };
 use pontoon_storage::{DataDir, Identity, Log, Snapshots, StateStore};
 use std::sync::{Arc, Weak};
@@ -85,7 +86,12 @@ impl Consensus {
     /// # Errors
     /// [`OpenError`]; nothing runs.
     pub async fn open(config: Config) -> Result<Arc<Self>, OpenError> {
-        let identity = Identity { cluster: config.cluster.clone(), node: config.node };
+        metrics::describe();
+        pontoon_storage::metrics::describe();
+        let identity = Identity {
+            cluster: config.cluster.clone(),
+            node: config.node,
+        };
         let data = DataDir::open(&config.data_dir, &identity)?;
         let store = StateStore::open(&data)?;
         let snapshots = Snapshots::open(&data)?;
@@ -94,16 +100,36 @@ impl Consensus {
         let waiters = Waiters::new(config.node, config.world.entropy().u64());
         let machine = StateMachine::open(store.clone(), snapshots.clone(), waiters.clone())?;
         let (feed, progress) = (machine.feed(), machine.progress());
-        let me = Member { cluster: config.cluster.clone(), id: config.node };
+        let me = Member {
+            cluster: config.cluster.clone(),
+            id: config.node,
+        };
         let peers = Arc::new(Peers::new(me, config.tls.clone()));
-        let settings = config.raft().validate().map_err(|error| OpenError::Config(error.to_string()))?;
-        let network = Network { peers: peers.clone() };
-        let raft = Raft::new(config.node, Arc::new(settings), network, LogStore::new(log), machine)
-            .await
-            .map_err(|error| OpenError::Raft(error.to_string()))?;
+        let settings = config
+            .raft()
+            .validate()
+            .map_err(|error| OpenError::Config(error.to_string()))?;
+        let network = Network {
+            peers: peers.clone(),
+        };
+        let raft = Raft::new(
+            config.node,
+            Arc::new(settings),
+            network,
+            LogStore::new(log),
+            machine,
+        )
+        .await
+        .map_err(|error| OpenError::Raft(error.to_string()))?;
         let (leads, leadership) = watch::channel(Leadership::default());
         let (failed, fatal) = watch::channel(None);
-        let observer = tokio::spawn(observe(raft.clone(), config.node, progress.clone(), leads, failed));
+        let observer = tokio::spawn(observe(
+            raft.clone(),
+            config.node,
+            progress.clone(),
+            leads,
+            failed,
+        ));
         let consensus = Arc::new(Self {
             raft,
             feed,
@@ -126,7 +152,8 @@ impl Consensus {
     }
 
     async fn start(&self, config: &Config) -> Result<(), OpenError> {
-        let raft_failed = |error: openraft::errors::Fatal<TypeConfig>| OpenError::Raft(error.to_string());
+        let raft_failed =
+            |error: openraft::errors::Fatal<TypeConfig>| OpenError::Raft(error.to_string());
         if !self.raft.is_initialized().await.map_err(raft_failed)? {
             if let Some(founders) = &config.founders {
                 self.found(founders).await?;
@@ -137,7 +164,11 @@ impl Consensus {
         let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
         if voters == [config.node] && !metrics.state.is_leader() {
             // Nobody else can be elected: there is nothing to wait for.
-            self.raft.trigger().elect(false).await.map_err(raft_failed)?;
+            self.raft
+                .trigger()
+                .elect(false)
+                .await
+                .map_err(raft_failed)?;
         }
         Ok(())
     }
@@ -163,7 +194,11 @@ impl Consensus {
     /// nothing in it can be believed. Never ends for a replica that is shut down in order.
     pub async fn fatal(&self) -> String {
         let mut fatal = self.fatal.clone();
-        let reason = fatal.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        let reason = fatal
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|reason| reason.clone());
         match reason {
             Some(reason) => reason,
             None => std::future::pending().await,
@@ -195,7 +230,11 @@ impl Consensus {
     /// # Errors
     /// The reason why Raft has stopped.
     pub async fn snapshot(&self) -> Result<(), String> {
-        self.raft.trigger().snapshot().await.map_err(|error| error.to_string())
+        self.raft
+            .trigger()
+            .snapshot()
+            .await
+            .map_err(|error| error.to_string())
     }
 
     pub(crate) fn leadership_now(&self) -> Leadership {
@@ -219,7 +258,10 @@ impl Consensus {
     pub(crate) fn address_of(&self, member: u64) -> Option<String> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
-        metrics.membership_config.get_node(&member).map(|node| node.addr.clone())
+        metrics
+            .membership_config
+            .get_node(&member)
+            .map(|node| node.addr.clone())
     }
 }
 
@@ -239,17 +281,33 @@ async fn observe(
             let server = server.borrow_watched();
             // A leader that is its own majority has nobody to send heartbeats to and no lease to lose: idle, it
             // need not wake. A member more, learner or voter, starts the clock again.
-            let alone = server.state == ServerState::Leader && server.membership_config.nodes().count() == 1;
+            let alone = server.state == ServerState::Leader
+                && server.membership_config.nodes().count() == 1;
             raft.runtime_config().tick(!alone);
             let term = server.vote.leader_id.term;
             let leads = server.state == ServerState::Leader && server.current_leader == Some(node);
-            Leadership { term: Term(term), leader: server.current_leader, ready: leads && term_applied == term }
+            Leadership {
+                term: Term(term),
+                leader: server.current_leader,
+                ready: leads && term_applied == term,
+            }
         };
         if leadership.send_if_modified(|before| std::mem::replace(before, known) != known) {
-            tracing::info!(node, term = known.term.0, leader = known.leader, ready = known.ready, "leadership changed");
+            tracing::info!(
+                node,
+                term = known.term.0,
+                leader = known.leader,
+                ready = known.ready,
+                "leadership changed"
+            );
             report(known);
         }
-        let failed = all.borrow_watched().running_state.as_ref().err().map(ToString::to_string);
+        let failed = all
+            .borrow_watched()
+            .running_state
+            .as_ref()
+            .err()
+            .map(ToString::to_string);
         if let Some(reason) = failed {
             tracing::error!(node, reason, "this replica has failed and must stop");
             fatal.send_replace(Some(reason));
@@ -268,12 +326,20 @@ async fn observe(
     }
 }
 
-async fn failure(all: &mut openraft::type_config::alias::WatchReceiverOf<TypeConfig, openraft::RaftMetrics<TypeConfig>>) {
+async fn failure(
+    all: &mut openraft::type_config::alias::WatchReceiverOf<
+        TypeConfig,
+        openraft::RaftMetrics<TypeConfig>,
+    >,
+) {
     while all.borrow_watched().running_state.is_ok() && all.changed().await.is_ok() {}
 }
 
 fn report(known: Leadership) {
-    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float; a term beyond 2^52 is far away")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a gauge is a float; a term beyond 2^52 is far away"
+    )]
     ::metrics::gauge!(metrics::TERM).set(known.term.0 as f64);
     ::metrics::gauge!(metrics::LEADS).set(f64::from(u8::from(known.ready)));
     ::metrics::counter!(metrics::LEADER_CHANGES).increment(1);
@@ -311,7 +377,11 @@ impl Replica for Consensus {
 
     async fn leadership_changed(&self, known: Leadership) -> Leadership {
         let mut leadership = self.leadership.clone();
-        let changed = leadership.wait_for(|present| *present != known).await.ok().map(|present| *present);
+        let changed = leadership
+            .wait_for(|present| *present != known)
+            .await
+            .ok()
+            .map(|present| *present);
         match changed {
             Some(present) => present,
             // The replica has ended: nothing changes any more.
@@ -326,11 +396,58 @@ impl Replica for Consensus {
         let voters: Vec<u64> = membership.voter_ids().collect();
         let members = membership.nodes();
         members
-            .map(|(id, node)| MemberStatus { id: *id, address: node.addr.clone(), voter: voters.contains(id) })
+            .map(|(id, node)| MemberStatus {
+                id: *id,
+                address: node.addr.clone(),
+                voter: voters.contains(id),
+            })
             .collect()
     }
 
     fn applied_index(&self) -> u64 {
         self.progress.borrow().index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::Tuning;
+    use pontoon_state::{Key, Transaction, encode};
+    use pontoon_world::World;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_replica_whose_disk_fails_acknowledges_nothing_and_says_that_it_must_stop() {
+        let root = tempfile::tempdir().unwrap();
+        let config = Config {
+            node: 1,
+            cluster: "test".into(),
+            data_dir: root.path().into(),
+            founders: Some(BTreeMap::from([(1, String::new())])),
+            tls: None,
+            tuning: Tuning::standard(),
+            world: World::real(),
+        };
+        let replica = Consensus::open(config).await.unwrap();
+        let mut leadership = replica.leadership.clone();
+        leadership.wait_for(|known| known.ready).await.unwrap();
+        // A closed store answers as a failed disk does.
+        replica.store.close();
+        let object =
+            serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
+        let write =
+            Transaction::default().put(Key::new("configmaps", "a", "x"), encode(&object).unwrap());
+        let error = replica.propose(write.clone()).await.unwrap_err();
+        assert!(matches!(error, ProposeError::Indeterminate(_)), "{error}");
+        let reason = tokio::time::timeout(Duration::from_secs(20), replica.fatal())
+            .await
+            .unwrap();
+        assert!(reason.contains("the state is closed"), "{reason}");
+        assert!(replica.propose(write).await.is_err());
+        assert!(replica.read().await.is_err());
+        replica.shutdown().await;
     }
 }

@@ -112,7 +112,10 @@ pub(crate) struct AppliedForm {
 
 impl From<LogId> for At {
     fn from(id: LogId) -> Self {
-        Self { term: id.leader_id.term, index: id.index }
+        Self {
+            term: id.leader_id.term,
+            index: id.index,
+        }
     }
 }
 
@@ -124,30 +127,51 @@ impl From<At> for LogId {
 
 impl From<Vote> for VoteForm {
     fn from(vote: Vote) -> Self {
-        Self { term: vote.leader_id.term, node: vote.leader_id.voted_for, committed: vote.committed }
+        Self {
+            term: vote.leader_id.term,
+            node: vote.leader_id.voted_for,
+            committed: vote.committed,
+        }
     }
 }
 
 impl From<VoteForm> for Vote {
     fn from(form: VoteForm) -> Self {
-        if form.committed { Self::new_committed(form.term, form.node) } else { Self::new(form.term, form.node) }
+        if form.committed {
+            Self::new_committed(form.term, form.node)
+        } else {
+            Self::new(form.term, form.node)
+        }
     }
 }
 
 impl From<&Proposal> for ProposalForm {
     fn from(proposal: &Proposal) -> Self {
-        Self { node: proposal.origin.node, token: proposal.origin.token, command: proposal.command.clone() }
+        Self {
+            node: proposal.origin.node,
+            token: proposal.origin.token,
+            command: proposal.command.clone(),
+        }
     }
 }
 
 impl From<ProposalForm> for Proposal {
     fn from(form: ProposalForm) -> Self {
-        Self { origin: Origin { node: form.node, token: form.token }, command: form.command }
+        Self {
+            origin: Origin {
+                node: form.node,
+                token: form.token,
+            },
+            command: form.command,
+        }
     }
 }
 
 pub(crate) fn position(id: LogId) -> Position {
-    Position { term: id.leader_id.term, index: id.index }
+    Position {
+        term: id.leader_id.term,
+        index: id.index,
+    }
 }
 
 pub(crate) fn log_id(position: Position) -> LogId {
@@ -164,9 +188,16 @@ pub(crate) fn decode_vote(bytes: &[u8]) -> Result<Vote, DecodeError> {
 
 fn encode_membership(membership: &Membership) -> MembershipForm {
     let configs = membership.get_joint_config().iter();
-    let members = membership.nodes().map(|(id, node)| MemberForm { id: *id, address: node.addr.clone() });
+    let members = membership.nodes().map(|(id, node)| MemberForm {
+        id: *id,
+        address: node.addr.clone(),
+    });
     MembershipForm {
-        configs: configs.map(|voters| VotersForm { ids: voters.iter().copied().collect() }).collect(),
+        configs: configs
+            .map(|voters| VotersForm {
+                ids: voters.iter().copied().collect(),
+            })
+            .collect(),
         members: members.collect(),
     }
 }
@@ -175,10 +206,23 @@ fn decode_membership(form: MembershipForm) -> Result<Membership, DecodeError> {
     if form.configs.is_empty() {
         return Ok(Membership::default());
     }
-    let configs: Vec<BTreeSet<u64>> =
-        form.configs.into_iter().map(|voters| voters.ids.into_iter().collect()).collect();
-    let members: BTreeMap<u64, BasicNode> =
-        form.members.into_iter().map(|member| (member.id, BasicNode { addr: member.address })).collect();
+    let configs: Vec<BTreeSet<u64>> = form
+        .configs
+        .into_iter()
+        .map(|voters| voters.ids.into_iter().collect())
+        .collect();
+    let members: BTreeMap<u64, BasicNode> = form
+        .members
+        .into_iter()
+        .map(|member| {
+            (
+                member.id,
+                BasicNode {
+                    addr: member.address,
+                },
+            )
+        })
+        .collect();
     Membership::new(configs, members).map_err(|error| DecodeError(error.to_string()))
 }
 
@@ -188,21 +232,35 @@ pub(crate) fn entry_form(entry: &LogEntry) -> EntryForm {
         EntryPayload::Normal(proposal) => Content::Normal(proposal.into()),
         EntryPayload::Membership(membership) => Content::Membership(encode_membership(membership)),
     };
-    EntryForm { content: Some(content) }
+    EntryForm {
+        content: Some(content),
+    }
 }
 
 pub(crate) fn entry_from(id: LogId, form: EntryForm) -> Result<LogEntry, DecodeError> {
     let payload = match form.content {
         Some(Content::Blank(_)) => EntryPayload::Blank,
         Some(Content::Normal(proposal)) => EntryPayload::Normal(proposal.into()),
-        Some(Content::Membership(membership)) => EntryPayload::Membership(decode_membership(membership)?),
-        None => return Err(DecodeError(format!("entry {id} is of a kind this version does not know"))),
+        Some(Content::Membership(membership)) => {
+            EntryPayload::Membership(decode_membership(membership)?)
+        }
+        None => {
+            return Err(DecodeError(format!(
+                "entry {id} is of a kind this version does not know"
+            )));
+        }
     };
-    Ok(LogEntry { log_id: id, payload })
+    Ok(LogEntry {
+        log_id: id,
+        payload,
+    })
 }
 
 pub(crate) fn encode_entry(entry: &LogEntry) -> Record {
-    Record { position: position(entry.log_id), payload: entry_form(entry).encode_to_vec().into() }
+    Record {
+        position: position(entry.log_id),
+        payload: entry_form(entry).encode_to_vec().into(),
+    }
 }
 
 pub(crate) fn decode_entry(record: Record) -> Result<LogEntry, DecodeError> {
@@ -218,8 +276,13 @@ pub(crate) fn encode_applied(last: Option<LogId>, membership: &StoredMembership)
     form.encode_to_vec().into()
 }
 
-pub(crate) fn decode_applied(bytes: &[u8]) -> Result<(Option<LogId>, StoredMembership), DecodeError> {
+pub(crate) fn decode_applied(
+    bytes: &[u8],
+) -> Result<(Option<LogId>, StoredMembership), DecodeError> {
     let form = AppliedForm::decode(bytes)?;
     let membership = decode_membership(form.membership.unwrap_or_default())?;
-    Ok((form.last.map(LogId::from), StoredMembership::new(form.membership_at.map(LogId::from), membership)))
+    Ok((
+        form.last.map(LogId::from),
+        StoredMembership::new(form.membership_at.map(LogId::from), membership),
+    ))
 }

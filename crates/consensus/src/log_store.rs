@@ -3,8 +3,8 @@
 use crate::durable;
 use crate::limits::APPEND_BYTES;
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
-use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use pontoon_storage::{Log, Record};
 use std::fmt::Debug;
 use std::io;
@@ -40,7 +40,10 @@ fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
 }
 
 fn entries(records: Vec<Record>) -> Result<Vec<LogEntry>, io::Error> {
-    records.into_iter().map(|record| durable::decode_entry(record).map_err(io::Error::from)).collect()
+    records
+        .into_iter()
+        .map(|record| durable::decode_entry(record).map_err(io::Error::from))
+        .collect()
 }
 
 impl RaftLogReader<TypeConfig> for LogStore {
@@ -57,7 +60,11 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     // What one message to a follower holds.
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<LogEntry>, io::Error> {
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<LogEntry>, io::Error> {
         entries(self.log.read_limited(start..end, APPEND_BYTES)?)
     }
 }
@@ -88,16 +95,26 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         // Saved without a sync beside entries that may not have been synced either: after a power failure it
         // must not point behind the end of the log.
         let last = self.log.last();
-        let committed = self.log.committed()?.filter(|committed| last.is_some_and(|last| committed.index <= last.index));
+        let committed = self
+            .log
+            .committed()?
+            .filter(|committed| last.is_some_and(|last| committed.index <= last.index));
         Ok(committed.map(durable::log_id))
     }
 
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: IOFlushed<TypeConfig>,
+    ) -> Result<(), io::Error>
     where
         I: IntoIterator<Item = LogEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let records = entries.into_iter().map(|entry| durable::encode_entry(&entry)).collect();
+        let records = entries
+            .into_iter()
+            .map(|entry| durable::encode_entry(&entry))
+            .collect();
         let flushed = move |result: Result<(), pontoon_storage::StorageError>| {
             callback.io_completed(result.map_err(io::Error::from));
         };

@@ -17,8 +17,13 @@ impl Consensus {
     /// [`MembershipError`].
     pub async fn add_learner(&self, id: u64, address: &str) -> Result<(), MembershipError> {
         let _turn = self.membership.lock().await;
-        let node = BasicNode { addr: address.to_owned() };
-        self.raft.add_learner(id, node, true).await.map_err(failed)?;
+        let node = BasicNode {
+            addr: address.to_owned(),
+        };
+        self.raft
+            .add_learner(id, node, true)
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -28,14 +33,29 @@ impl Consensus {
     /// [`MembershipError`].
     pub async fn promote(&self, ids: BTreeSet<u64>) -> Result<(), MembershipError> {
         let _turn = self.membership.lock().await;
-        self.raft.change_membership(ChangeMembers::AddVoterIds(ids), false).await.map_err(failed)?;
+        self.raft
+            .change_membership(ChangeMembers::AddVoterIds(ids), false)
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
     /// Makes this replica a founding member of a new cluster. Every founder may be told the same.
-    pub(crate) async fn found(&self, founders: &BTreeMap<u64, String>) -> Result<(), MembershipError> {
-        let founders: BTreeMap<u64, BasicNode> =
-            founders.iter().map(|(id, address)| (*id, BasicNode { addr: address.clone() })).collect();
+    pub(crate) async fn found(
+        &self,
+        founders: &BTreeMap<u64, String>,
+    ) -> Result<(), MembershipError> {
+        let founders: BTreeMap<u64, BasicNode> = founders
+            .iter()
+            .map(|(id, address)| {
+                (
+                    *id,
+                    BasicNode {
+                        addr: address.clone(),
+                    },
+                )
+            })
+            .collect();
         self.raft.initialize(founders).await.map_err(failed)
     }
 }

@@ -6,7 +6,8 @@ use crate::durable::{At, DecodeError, EntryForm, VoteForm, entry_form, entry_fro
 use crate::types::{LogId, TypeConfig};
 use bytes::Bytes;
 use openraft::raft::{
-    AppendEntriesRequest, StreamAppendError, TransferLeaderError, TransferLeaderRequest, VoteRequest, VoteResponse,
+    AppendEntriesRequest, StreamAppendError, TransferLeaderError, TransferLeaderRequest,
+    VoteRequest, VoteResponse,
 };
 use prost::Message as _;
 
@@ -154,7 +155,10 @@ pub(crate) fn encode_append(request: &AppendEntriesRequest<TypeConfig>) -> Bytes
         previous: request.prev_log_id.map(At::from),
         committed: request.leader_commit.map(At::from),
         entries: entries
-            .map(|entry| AppendEntry { at: Some(entry.log_id.into()), entry: Some(entry_form(entry)) })
+            .map(|entry| AppendEntry {
+                at: Some(entry.log_id.into()),
+                entry: Some(entry_form(entry)),
+            })
             .collect(),
     };
     message.encode_to_vec().into()
@@ -163,13 +167,20 @@ pub(crate) fn encode_append(request: &AppendEntriesRequest<TypeConfig>) -> Bytes
 pub(crate) fn decode_append(bytes: Bytes) -> Result<AppendEntriesRequest<TypeConfig>, DecodeError> {
     let message = Append::decode(bytes)?;
     let entry = |entry: AppendEntry| {
-        entry_from(required(entry.at, "an entry's position")?.into(), required(entry.entry, "an entry")?)
+        entry_from(
+            required(entry.at, "an entry's position")?.into(),
+            required(entry.entry, "an entry")?,
+        )
     };
     Ok(AppendEntriesRequest {
         vote: required(message.vote, "a vote")?.into(),
         prev_log_id: message.previous.map(LogId::from),
         leader_commit: message.committed.map(LogId::from),
-        entries: message.entries.into_iter().map(entry).collect::<Result<_, _>>()?,
+        entries: message
+            .entries
+            .into_iter()
+            .map(entry)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -180,16 +191,22 @@ pub(crate) fn encode_appended(result: AppendResult) -> Bytes {
         Err(StreamAppendError::Conflict(id)) => AppendedResult::Conflict(id.into()),
         Err(StreamAppendError::HigherVote(vote)) => AppendedResult::HigherVote(vote.into()),
     };
-    Appended { result: Some(result) }.encode_to_vec().into()
+    Appended {
+        result: Some(result),
+    }
+    .encode_to_vec()
+    .into()
 }
 
 pub(crate) fn decode_appended(bytes: Bytes) -> Result<AppendResult, DecodeError> {
-    Ok(match required(Appended::decode(bytes)?.result, "a result")? {
-        AppendedResult::Matching(at) => Ok(Some(at.into())),
-        AppendedResult::MatchingNothing(_) => Ok(None),
-        AppendedResult::Conflict(at) => Err(StreamAppendError::Conflict(at.into())),
-        AppendedResult::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote.into())),
-    })
+    Ok(
+        match required(Appended::decode(bytes)?.result, "a result")? {
+            AppendedResult::Matching(at) => Ok(Some(at.into())),
+            AppendedResult::MatchingNothing(_) => Ok(None),
+            AppendedResult::Conflict(at) => Err(StreamAppendError::Conflict(at.into())),
+            AppendedResult::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote.into())),
+        },
+    )
 }
 
 pub(crate) fn encode_ballot(request: &VoteRequest<TypeConfig>) -> Bytes {
@@ -203,7 +220,10 @@ pub(crate) fn encode_ballot(request: &VoteRequest<TypeConfig>) -> Bytes {
 
 pub(crate) fn decode_ballot(bytes: Bytes) -> Result<VoteRequest<TypeConfig>, DecodeError> {
     let message = Ballot::decode(bytes)?;
-    let mut request = VoteRequest::new(required(message.vote, "a vote")?.into(), message.last.map(LogId::from));
+    let mut request = VoteRequest::new(
+        required(message.vote, "a vote")?.into(),
+        message.last.map(LogId::from),
+    );
     request.leadership_transfer = message.transfer;
     Ok(request)
 }
@@ -220,7 +240,11 @@ pub(crate) fn encode_ballot_answer(answer: &VoteResponse<TypeConfig>) -> Bytes {
 pub(crate) fn decode_ballot_answer(bytes: Bytes) -> Result<VoteResponse<TypeConfig>, DecodeError> {
     let message = BallotAnswer::decode(bytes)?;
     let vote: crate::types::Vote = required(message.vote, "a vote")?.into();
-    Ok(VoteResponse::new(vote, message.last.map(LogId::from), message.granted))
+    Ok(VoteResponse::new(
+        vote,
+        message.last.map(LogId::from),
+        message.granted,
+    ))
 }
 
 pub(crate) fn encode_transfer(request: &TransferLeaderRequest<TypeConfig>) -> Bytes {
@@ -232,13 +256,21 @@ pub(crate) fn encode_transfer(request: &TransferLeaderRequest<TypeConfig>) -> By
     message.encode_to_vec().into()
 }
 
-pub(crate) fn decode_transfer(bytes: Bytes) -> Result<TransferLeaderRequest<TypeConfig>, DecodeError> {
+pub(crate) fn decode_transfer(
+    bytes: Bytes,
+) -> Result<TransferLeaderRequest<TypeConfig>, DecodeError> {
     let message = Transfer::decode(bytes)?;
     let from = required(message.from, "a vote")?.into();
-    Ok(TransferLeaderRequest::new(from, message.to, message.last.map(LogId::from)))
+    Ok(TransferLeaderRequest::new(
+        from,
+        message.to,
+        message.last.map(LogId::from),
+    ))
 }
 
-pub(crate) fn encode_transfer_answer(answer: &Result<(), TransferLeaderError<TypeConfig>>) -> Bytes {
+pub(crate) fn encode_transfer_answer(
+    answer: &Result<(), TransferLeaderError<TypeConfig>>,
+) -> Bytes {
     let message = match answer {
         Ok(()) => TransferAnswer::default(),
         Err(error @ TransferLeaderError::VoteChanged { expected, actual }) => TransferAnswer {
@@ -257,15 +289,18 @@ pub(crate) fn encode_transfer_answer(answer: &Result<(), TransferLeaderError<Typ
     message.encode_to_vec().into()
 }
 
-pub(crate) fn decode_transfer_answer(bytes: Bytes) -> Result<Result<(), TransferLeaderError<TypeConfig>>, DecodeError> {
+pub(crate) fn decode_transfer_answer(
+    bytes: Bytes,
+) -> Result<Result<(), TransferLeaderError<TypeConfig>>, DecodeError> {
     let message = TransferAnswer::decode(bytes)?;
     if message.refused.is_empty() {
         return Ok(Ok(()));
     }
     Ok(Err(match (message.expected_vote, message.actual_vote) {
-        (Some(expected), Some(actual)) => {
-            TransferLeaderError::VoteChanged { expected: expected.into(), actual: actual.into() }
-        }
+        (Some(expected), Some(actual)) => TransferLeaderError::VoteChanged {
+            expected: expected.into(),
+            actual: actual.into(),
+        },
         _ => TransferLeaderError::LogNotFlushed {
             expected: message.expected_last.map(LogId::from),
             actual: message.actual_last.map(LogId::from),
@@ -288,13 +323,36 @@ mod tests {
 
     fn entries() -> Vec<LogEntry> {
         let joint = vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])];
-        let members: BTreeMap<u64, BasicNode> =
-            (1..=4).map(|id| (id, BasicNode { addr: format!("host{id}:1") })).collect();
-        let proposal = Proposal { origin: Origin { node: 3, token: u64::MAX }, command: Bytes::from_static(b"command") };
+        let members: BTreeMap<u64, BasicNode> = (1..=4)
+            .map(|id| {
+                (
+                    id,
+                    BasicNode {
+                        addr: format!("host{id}:1"),
+                    },
+                )
+            })
+            .collect();
+        let proposal = Proposal {
+            origin: Origin {
+                node: 3,
+                token: u64::MAX,
+            },
+            command: Bytes::from_static(b"command"),
+        };
         vec![
-            LogEntry { log_id: at(1, 5), payload: EntryPayload::Blank },
-            LogEntry { log_id: at(1, 6), payload: EntryPayload::Normal(proposal) },
-            LogEntry { log_id: at(2, 7), payload: EntryPayload::Membership(Membership::new(joint, members).unwrap()) },
+            LogEntry {
+                log_id: at(1, 5),
+                payload: EntryPayload::Blank,
+            },
+            LogEntry {
+                log_id: at(1, 6),
+                payload: EntryPayload::Normal(proposal),
+            },
+            LogEntry {
+                log_id: at(2, 7),
+                payload: EntryPayload::Membership(Membership::new(joint, members).unwrap()),
+            },
         ]
     }
 
@@ -317,7 +375,10 @@ mod tests {
             Err(StreamAppendError::Conflict(at(0, 0))),
             Err(StreamAppendError::HigherVote(Vote::new(9, 1))),
         ] {
-            assert_eq!(decode_appended(encode_appended(result.clone())).unwrap(), result);
+            assert_eq!(
+                decode_appended(encode_appended(result.clone())).unwrap(),
+                result
+            );
         }
     }
 
@@ -327,19 +388,42 @@ mod tests {
         ballot.leadership_transfer = true;
         assert_eq!(decode_ballot(encode_ballot(&ballot)).unwrap(), ballot);
         let answer = VoteResponse::new(Vote::new(4, 2), None, true);
-        assert_eq!(decode_ballot_answer(encode_ballot_answer(&answer)).unwrap(), answer);
+        assert_eq!(
+            decode_ballot_answer(encode_ballot_answer(&answer)).unwrap(),
+            answer
+        );
         let transfer = TransferLeaderRequest::new(Vote::new_committed(4, 2), 3, Some(at(4, 1)));
-        assert_eq!(decode_transfer(encode_transfer(&transfer)).unwrap(), transfer);
-        let refused = Err(TransferLeaderError::LogNotFlushed { expected: Some(at(1, 1)), actual: None });
-        assert_eq!(decode_transfer_answer(encode_transfer_answer(&refused)).unwrap(), refused);
-        assert_eq!(decode_transfer_answer(encode_transfer_answer(&Ok(()))).unwrap(), Ok(()));
+        assert_eq!(
+            decode_transfer(encode_transfer(&transfer)).unwrap(),
+            transfer
+        );
+        let refused = Err(TransferLeaderError::LogNotFlushed {
+            expected: Some(at(1, 1)),
+            actual: None,
+        });
+        assert_eq!(
+            decode_transfer_answer(encode_transfer_answer(&refused)).unwrap(),
+            refused
+        );
+        assert_eq!(
+            decode_transfer_answer(encode_transfer_answer(&Ok(()))).unwrap(),
+            Ok(())
+        );
     }
 
     #[test]
     fn garbage_is_an_error_and_nothing_worse() {
         for length in 0..64_u8 {
-            let garbage = Bytes::from((0..length).map(|byte| byte.wrapping_mul(37)).collect::<Vec<u8>>());
-            drop((decode_append(garbage.clone()), decode_appended(garbage.clone()), decode_ballot(garbage)));
+            let garbage = Bytes::from(
+                (0..length)
+                    .map(|byte| byte.wrapping_mul(37))
+                    .collect::<Vec<u8>>(),
+            );
+            drop((
+                decode_append(garbage.clone()),
+                decode_appended(garbage.clone()),
+                decode_ballot(garbage),
+            ));
         }
         assert!(decode_append(Bytes::new()).is_err());
         assert!(decode_appended(Bytes::new()).is_err());
@@ -353,6 +437,9 @@ mod tests {
     #[test]
     fn a_proposal_shows_no_content_in_logs() {
         let text = format!("{:?}", entries()[1]);
-        assert!(!text.contains("command:") && !text.contains("99, 111"), "{text}");
+        assert!(
+            !text.contains("command:") && !text.contains("99, 111"),
+            "{text}"
+        );
     }
 }

@@ -27,15 +27,43 @@ pub const INSTALLED: &str = "pontoon_consensus_snapshots_installed_total";
 
 /// Says what each metric is. Called once at start.
 pub fn describe() {
-    describe_histogram!(PROPOSE_SECONDS, Unit::Seconds, "Time from a proposal to its outcome");
+    describe_histogram!(
+        PROPOSE_SECONDS,
+        Unit::Seconds,
+        "Time from a proposal to its outcome"
+    );
     describe_counter!(PROPOSALS, Unit::Count, "Proposals by result");
-    describe_histogram!(READ_SECONDS, Unit::Seconds, "Time to confirm a linearizable read");
-    describe_histogram!(APPLIED_ENTRIES, Unit::Count, "Log entries applied in one batch");
-    describe_histogram!(APPLY_SECONDS, Unit::Seconds, "Time to apply one batch of log entries");
-    describe_gauge!(APPLIED_INDEX, Unit::Count, "Index of the last log entry applied");
+    describe_histogram!(
+        READ_SECONDS,
+        Unit::Seconds,
+        "Time to confirm a linearizable read"
+    );
+    describe_histogram!(
+        APPLIED_ENTRIES,
+        Unit::Count,
+        "Log entries applied in one batch"
+    );
+    describe_histogram!(
+        APPLY_SECONDS,
+        Unit::Seconds,
+        "Time to apply one batch of log entries"
+    );
+    describe_gauge!(
+        APPLIED_INDEX,
+        Unit::Count,
+        "Index of the last log entry applied"
+    );
     describe_gauge!(TERM, Unit::Count, "The present Raft term");
-    describe_gauge!(LEADS, Unit::Count, "Whether this replica leads and is ready");
+    describe_gauge!(
+        LEADS,
+        Unit::Count,
+        "Whether this replica leads and is ready"
+    );
     describe_counter!(LEADER_CHANGES, Unit::Count, "Changes of leader seen");
-    describe_counter!(MISDIRECTED, Unit::Count, "Messages of replicas refused as misdirected");
+    describe_counter!(
+        MISDIRECTED,
+        Unit::Count,
+        "Messages of replicas refused as misdirected"
+    );
     describe_counter!(INSTALLED, Unit::Count, "Snapshots installed from a leader");
 }

@@ -11,12 +11,14 @@ use crate::state_machine::SnapshotData;
 use crate::types::{TypeConfig, Vote};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture};
-use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::errors::{
+    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
+};
 use openraft::impls::BasicNode;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RPCTypes};
 use parking_lot::Mutex;
@@ -51,7 +53,12 @@ pub(crate) struct Link {
 
 impl Network {
     fn link(&self, target: u64, node: &BasicNode, lane: Lane) -> Link {
-        Link { peers: self.peers.clone(), target, address: node.addr.clone(), lane }
+        Link {
+            peers: self.peers.clone(),
+            target,
+            address: node.addr.clone(),
+            lane,
+        }
     }
 }
 
@@ -81,7 +88,12 @@ enum Call {
 
 impl Link {
     fn timeout(&self, action: RPCTypes, timeout: Duration) -> RpcError {
-        RPCError::Timeout(Timeout { action, id: self.peers.me.id, target: self.target, timeout })
+        RPCError::Timeout(Timeout {
+            action,
+            id: self.peers.me.id,
+            target: self.target,
+            timeout,
+        })
     }
 
     fn failed(&self, status: &Status) -> RpcError {
@@ -92,13 +104,19 @@ impl Link {
     async fn client(
         &self,
         lane: Lane,
-    ) -> Result<pontoon_wire::raft::v1::raft_client::RaftClient<tonic::transport::Channel>, RpcError> {
+    ) -> Result<pontoon_wire::raft::v1::raft_client::RaftClient<tonic::transport::Channel>, RpcError>
+    {
         let client = self.peers.client(self.target, &self.address, lane).await;
         client.map_err(|error| RPCError::Unreachable(Unreachable::new(&error)))
     }
 
     /// A unary call; gives the answer's body.
-    async fn call(&self, call: Call, body: bytes::Bytes, limit: Duration) -> Result<bytes::Bytes, RpcError> {
+    async fn call(
+        &self,
+        call: Call,
+        body: bytes::Bytes,
+        limit: Duration,
+    ) -> Result<bytes::Bytes, RpcError> {
         let exchange = async {
             let mut client = self.client(Lane::Control).await?;
             let envelope = self.peers.envelope(self.target, body);
@@ -124,8 +142,11 @@ impl Link {
     /// The body of an answer, which must come from the member that was asked.
     fn open(&self, envelope: Envelope) -> Result<bytes::Bytes, RpcError> {
         let me = &self.peers.me;
-        if envelope.cluster_id != me.cluster || envelope.from != self.target || envelope.to != me.id {
-            return Err(RPCError::Network(NetworkError::from_string("the answer is another member's")));
+        if envelope.cluster_id != me.cluster || envelope.from != self.target || envelope.to != me.id
+        {
+            return Err(RPCError::Network(NetworkError::from_string(
+                "the answer is another member's",
+            )));
         }
         Ok(envelope.body)
     }
@@ -139,7 +160,10 @@ fn garbled(error: &crate::durable::DecodeError) -> RpcError {
 type InFlight = Arc<Mutex<VecDeque<Instant>>>;
 
 fn stalled(flight: &InFlight) -> bool {
-    flight.lock().front().is_some_and(|sent| sent.elapsed() > APPEND_STALL)
+    flight
+        .lock()
+        .front()
+        .is_some_and(|sent| sent.elapsed() > APPEND_STALL)
 }
 
 impl RaftNetworkV2<TypeConfig> for Link {
@@ -152,14 +176,19 @@ impl RaftNetworkV2<TypeConfig> for Link {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
         let limit = option.hard_ttl();
         let one = self.stream_append(stream::iter([rpc]), option);
-        let answer = tokio::time::timeout(limit, async { one.await?.next().await.transpose() }).await;
+        let answer =
+            tokio::time::timeout(limit, async { one.await?.next().await.transpose() }).await;
         match answer {
             Err(_) => Err(self.timeout(RPCTypes::AppendEntries, limit)),
             Ok(answer) => match answer? {
-                None => Err(RPCError::Network(NetworkError::from_string("an append was not answered"))),
+                None => Err(RPCError::Network(NetworkError::from_string(
+                    "an append was not answered",
+                ))),
                 Some(Ok(matching)) => Ok(AppendEntriesResponse::PartialSuccess(matching)),
                 Some(Err(StreamAppendError::Conflict(_))) => Ok(AppendEntriesResponse::Conflict),
-                Some(Err(StreamAppendError::HigherVote(vote))) => Ok(AppendEntriesResponse::HigherVote(vote)),
+                Some(Err(StreamAppendError::HigherVote(vote))) => {
+                    Ok(AppendEntriesResponse::HigherVote(vote))
+                }
             },
         }
     }
@@ -208,7 +237,9 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let answer = self.call(Call::Vote, messages::encode_ballot(&rpc), option.hard_ttl()).await?;
+        let answer = self
+            .call(Call::Vote, messages::encode_ballot(&rpc), option.hard_ttl())
+            .await?;
         messages::decode_ballot_answer(answer).map_err(|error| garbled(&error))
     }
 
@@ -217,7 +248,13 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let answer = self.call(Call::PreVote, messages::encode_ballot(&rpc), option.hard_ttl()).await?;
+        let answer = self
+            .call(
+                Call::PreVote,
+                messages::encode_ballot(&rpc),
+                option.hard_ttl(),
+            )
+            .await?;
         messages::decode_ballot_answer(answer).map_err(|error| garbled(&error))
     }
 
@@ -241,7 +278,13 @@ impl RaftNetworkV2<TypeConfig> for Link {
         req: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
-        let answer = self.call(Call::TransferLeader, messages::encode_transfer(&req), option.hard_ttl()).await?;
+        let answer = self
+            .call(
+                Call::TransferLeader,
+                messages::encode_transfer(&req),
+                option.hard_ttl(),
+            )
+            .await?;
         messages::decode_transfer_answer(answer).map_err(|error| garbled(&error))
     }
 }
@@ -266,9 +309,9 @@ impl Link {
                 Err(_) => continue,
             };
             flight.lock().pop_front();
-            let decoded = self.open(answer).and_then(|body| {
-                messages::decode_appended(body).map_err(|error| garbled(&error))
-            });
+            let decoded = self
+                .open(answer)
+                .and_then(|body| messages::decode_appended(body).map_err(|error| garbled(&error)));
             return Some(decoded);
         }
     }
@@ -280,8 +323,13 @@ impl Link {
     ) -> Result<SnapshotResponse<TypeConfig>, RpcError> {
         let mut client = self.client(Lane::Snapshot).await?;
         let manifest = serde_json::to_vec(snapshot.manifest()).expect("a manifest always encodes");
-        let header = SnapshotHeader { vote: Some(vote.into()), manifest: manifest.into() };
-        let header = self.peers.envelope(self.target, header.encode_to_vec().into());
+        let header = SnapshotHeader {
+            vote: Some(vote.into()),
+            manifest: manifest.into(),
+        };
+        let header = self
+            .peers
+            .envelope(self.target, header.encode_to_vec().into());
         let (frames, outbound) = mpsc::channel(SNAPSHOT_FRAMES);
         let reader = tokio::task::spawn_blocking(move || read_frames(header, &snapshot, &frames));
         let answer = client.install_snapshot(ReceiverStream::new(outbound)).await;
@@ -301,7 +349,12 @@ fn read_frames(
     frames: &mpsc::Sender<SnapshotFrame>,
 ) -> std::io::Result<()> {
     // A send fails when the call has ended, which the caller sees for itself.
-    if frames.blocking_send(SnapshotFrame { frame: Some(Frame::Header(header)) }).is_err() {
+    if frames
+        .blocking_send(SnapshotFrame {
+            frame: Some(Frame::Header(header)),
+        })
+        .is_err()
+    {
         return Ok(());
     }
     for file in &snapshot.manifest().files {
@@ -309,14 +362,30 @@ fn read_frames(
         let mut offset = 0;
         loop {
             let mut data = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
-            let read = (&mut content).take(SNAPSHOT_CHUNK_BYTES as u64).read_to_end(&mut data)?;
+            let read = (&mut content)
+                .take(SNAPSHOT_CHUNK_BYTES as u64)
+                .read_to_end(&mut data)?;
             let last_of_file = offset + read as u64 >= file.size;
             if read == 0 && !last_of_file {
-                return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "a snapshot file is too short"));
+                return Err(std::io::Error::new(
+                    std::io::ErrorKind::UnexpectedEof,
+                    "a snapshot file is too short",
+                ));
             }
             let crc32c = crc32c::crc32c(&data);
-            let chunk = FileChunk { file: file.name.clone(), offset, data: data.into(), crc32c, last_of_file };
-            if frames.blocking_send(SnapshotFrame { frame: Some(Frame::Chunk(chunk)) }).is_err() {
+            let chunk = FileChunk {
+                file: file.name.clone(),
+                offset,
+                data: data.into(),
+                crc32c,
+                last_of_file,
+            };
+            if frames
+                .blocking_send(SnapshotFrame {
+                    frame: Some(Frame::Chunk(chunk)),
+                })
+                .is_err()
+            {
                 return Ok(());
             }
             offset += read as u64;

@@ -33,7 +33,9 @@ pub(crate) enum Lane {
 
 impl std::fmt::Debug for Peers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Peers").field("me", &self.me).finish_non_exhaustive()
+        f.debug_struct("Peers")
+            .field("me", &self.me)
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,22 +50,43 @@ pub(crate) struct Unreachable {
 
 impl Peers {
     pub(crate) fn new(me: Member, tls: Option<TlsParts>) -> Self {
-        Self { me, tls, channels: Mutex::new(HashMap::new()) }
+        Self {
+            me,
+            tls,
+            channels: Mutex::new(HashMap::new()),
+        }
     }
 
     /// A message to `peer`.
     pub(crate) fn envelope(&self, peer: u64, body: bytes::Bytes) -> Envelope {
-        Envelope { cluster_id: self.me.cluster.clone(), from: self.me.id, to: peer, body }
+        Envelope {
+            cluster_id: self.me.cluster.clone(),
+            from: self.me.id,
+            to: peer,
+            body,
+        }
     }
 
     /// A client on an open connection.
-    pub(crate) async fn client(&self, peer: u64, address: &str, lane: Lane) -> Result<RaftClient<Channel>, Unreachable> {
-        let known = self.channels.lock().get(&(peer, lane)).filter(|(at, _)| at == address).map(|(_, open)| open.clone());
+    pub(crate) async fn client(
+        &self,
+        peer: u64,
+        address: &str,
+        lane: Lane,
+    ) -> Result<RaftClient<Channel>, Unreachable> {
+        let known = self
+            .channels
+            .lock()
+            .get(&(peer, lane))
+            .filter(|(at, _)| at == address)
+            .map(|(_, open)| open.clone());
         let channel = match known {
             Some(channel) => channel,
             None => {
                 let channel = self.connect(peer, address).await?;
-                self.channels.lock().insert((peer, lane), (address.to_owned(), channel.clone()));
+                self.channels
+                    .lock()
+                    .insert((peer, lane), (address.to_owned(), channel.clone()));
                 channel
             }
         };
@@ -78,7 +101,11 @@ impl Peers {
     }
 
     async fn connect(&self, peer: u64, address: &str) -> Result<Channel, Unreachable> {
-        let unreachable = |detail: String| Unreachable { peer, address: address.to_owned(), detail };
+        let unreachable = |detail: String| Unreachable {
+            peer,
+            address: address.to_owned(),
+            detail,
+        };
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| unreachable(error.to_string()))?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -89,9 +116,18 @@ impl Peers {
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(8 << 20);
         let Some(tls) = self.tls.clone() else {
-            return endpoint.connect().await.map_err(|error| unreachable(described(&error)));
+            return endpoint
+                .connect()
+                .await
+                .map_err(|error| unreachable(described(&error)));
         };
-        let (address, member) = (address.to_owned(), Member { cluster: self.me.cluster.clone(), id: peer });
+        let (address, member) = (
+            address.to_owned(),
+            Member {
+                cluster: self.me.cluster.clone(),
+                id: peer,
+            },
+        );
         let connector = tower::service_fn(move |_: Uri| {
             let (tls, address, member) = (tls.clone(), address.clone(), member.clone());
             async move {
@@ -100,7 +136,10 @@ impl Peers {
                 tls.connect(stream, &member).await.map(TokioIo::new)
             }
         });
-        endpoint.connect_with_connector(connector).await.map_err(|error| unreachable(described(&error)))
+        endpoint
+            .connect_with_connector(connector)
+            .await
+            .map_err(|error| unreachable(described(&error)))
     }
 }
 

@@ -38,7 +38,11 @@ pub(crate) enum LeadError {
 /// Proposes at this replica, which should be the leader.
 pub(crate) async fn lead(raft: &Raft, proposal: Proposal) -> Result<Led, LeadError> {
     match raft.client_write(proposal).await {
-        Ok(done) => Ok(Led { term: done.log_id.leader_id.term, index: done.log_id.index, outcome: done.data.0 }),
+        Ok(done) => Ok(Led {
+            term: done.log_id.leader_id.term,
+            index: done.log_id.index,
+            outcome: done.data.0,
+        }),
         Err(RaftError::APIError(ClientWriteError::ForwardToLeader(elsewhere))) => {
             Err(LeadError::NotDone(elsewhere.to_string()))
         }
@@ -57,7 +61,13 @@ enum Attempt {
 impl Consensus {
     pub(crate) async fn propose_command(&self, command: Command) -> Result<Outcome, ProposeError> {
         let bytes = command.encode();
-        let span = tracing::info_span!("propose", node = self.node(), bytes = bytes.len(), term = tracing::field::Empty, index = tracing::field::Empty);
+        let span = tracing::info_span!(
+            "propose",
+            node = self.node(),
+            bytes = bytes.len(),
+            term = tracing::field::Empty,
+            index = tracing::field::Empty
+        );
         if let Command::Transact(transaction) = &command {
             pontoon_telemetry::trace::adopt(&span, &transaction.trace);
         }
@@ -77,12 +87,20 @@ impl Consensus {
 
     async fn propose_bytes(&self, command: Bytes) -> Result<Outcome, ProposeError> {
         if command.len() > TRANSACTION_BYTES {
-            return Err(ProposeError::TooLarge { size: command.len(), limit: TRANSACTION_BYTES });
+            return Err(ProposeError::TooLarge {
+                size: command.len(),
+                limit: TRANSACTION_BYTES,
+            });
         }
         let Some(mut waiter) = self.waiters.register() else {
-            return Err(ProposeError::Unavailable("too many proposals wait for their outcome".into()));
+            return Err(ProposeError::Unavailable(
+                "too many proposals wait for their outcome".into(),
+            ));
         };
-        let proposal = Proposal { origin: waiter.origin, command };
+        let proposal = Proposal {
+            origin: waiter.origin,
+            command,
+        };
         let deadline = Instant::now() + PROPOSE_DEADLINE;
         loop {
             let reason = match self.attempt(&proposal, &mut waiter, deadline).await {
@@ -97,7 +115,12 @@ impl Consensus {
         }
     }
 
-    async fn attempt(&self, proposal: &Proposal, waiter: &mut Waiter, deadline: Instant) -> Attempt {
+    async fn attempt(
+        &self,
+        proposal: &Proposal,
+        waiter: &mut Waiter,
+        deadline: Instant,
+    ) -> Attempt {
         let leadership = self.leadership_now();
         match leadership.leader {
             None => Attempt::Again("no leader is known".into()),
@@ -111,7 +134,9 @@ impl Consensus {
                         record(led.term, led.index);
                         match led.outcome {
                             Some(outcome) => Attempt::Done(outcome),
-                            None => Attempt::Unknown("the entry came back without an outcome".into()),
+                            None => {
+                                Attempt::Unknown("the entry came back without an outcome".into())
+                            }
                         }
                     }
                     Ok(Err(LeadError::NotDone(reason))) => Attempt::Again(reason),
@@ -123,7 +148,13 @@ impl Consensus {
         }
     }
 
-    async fn forward(&self, leader: u64, proposal: &Proposal, waiter: &mut Waiter, deadline: Instant) -> Attempt {
+    async fn forward(
+        &self,
+        leader: u64,
+        proposal: &Proposal,
+        waiter: &mut Waiter,
+        deadline: Instant,
+    ) -> Attempt {
         let request = Request::Propose(proposal.into());
         tokio::select! {
             // Applied here before the leader's reply arrived.
@@ -143,7 +174,12 @@ impl Consensus {
     }
 
     /// Waits for the entry to be applied here.
-    async fn await_log(&self, mut waiter: Waiter, deadline: Instant, reason: String) -> Result<Outcome, ProposeError> {
+    async fn await_log(
+        &self,
+        mut waiter: Waiter,
+        deadline: Instant,
+        reason: String,
+    ) -> Result<Outcome, ProposeError> {
         tokio::select! {
             Ok(outcome) = &mut waiter.outcome => Ok(outcome),
             () = self.closed() => Err(ProposeError::Indeterminate(reason)),
@@ -152,19 +188,30 @@ impl Consensus {
     }
 
     /// Asks the leader something.
-    pub(crate) async fn ask(&self, leader: u64, request: Request, deadline: Instant) -> Result<Answer, AskError> {
+    pub(crate) async fn ask(
+        &self,
+        leader: u64,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Answer, AskError> {
         let Some(address) = self.address_of(leader) else {
-            return Err(AskError::NotSent(format!("the address of member {leader} is not known")));
+            return Err(AskError::NotSent(format!(
+                "the address of member {leader} is not known"
+            )));
         };
         let mut client = self
             .peers
             .client(leader, &address, Lane::Log)
             .await
             .map_err(|error| AskError::NotSent(error.to_string()))?;
-        let body = Forward { request: Some(request) }.encode_to_vec();
+        let body = Forward {
+            request: Some(request),
+        }
+        .encode_to_vec();
         let call = client.forward(self.peers.envelope(leader, body.into()));
         let answer = tokio::time::timeout_at(deadline, call).await;
-        let answer = answer.map_err(|_| AskError::Lost("the leader did not answer in time".into()))?;
+        let answer =
+            answer.map_err(|_| AskError::Lost("the leader did not answer in time".into()))?;
         let envelope = answer.map_err(|status| {
             self.peers.forget(leader, Lane::Log);
             AskError::Lost(status.to_string())
@@ -194,5 +241,7 @@ pub(crate) enum AskError {
 }
 
 fn record(term: u64, index: u64) {
-    tracing::Span::current().record("term", term).record("index", index);
+    tracing::Span::current()
+        .record("term", term)
+        .record("index", index);
 }

@@ -54,7 +54,11 @@ impl Consensus {
         let begun = Instant::now();
         let deadline = begun + READ_DEADLINE;
         let result = loop {
-            let asked = tokio::time::timeout_at(deadline, self.gate.pass(async || self.read_index(deadline).await)).await;
+            let asked = tokio::time::timeout_at(
+                deadline,
+                self.gate.pass(async || self.read_index(deadline).await),
+            )
+            .await;
             let reason = match asked {
                 Ok(Ok(index)) => break self.applied_view(index, deadline).await,
                 Ok(Err(reason)) => reason,
@@ -88,7 +92,9 @@ impl Consensus {
         match tokio::time::timeout_at(deadline, reached).await {
             Ok(Ok(_)) => Ok(self.feed.view()),
             Ok(Err(_)) => Err(ReadError("the replica is closing".into())),
-            Err(_) => Err(ReadError(format!("entry {index} was not applied here in time"))),
+            Err(_) => Err(ReadError(format!(
+                "entry {index} was not applied here in time"
+            ))),
         }
     }
 }

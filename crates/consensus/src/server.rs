@@ -33,7 +33,13 @@ pub async fn serve(
     // Both end when this future does, however it ends: the port is free, and no connection outlives its server.
     let (_serving, served) = watch::channel(());
     let mut accepting = JoinSet::new();
-    accepting.spawn(accept(listener, tls, service.peers.me.cluster.clone(), accepted, served));
+    accepting.spawn(accept(
+        listener,
+        tls,
+        service.peers.me.cluster.clone(),
+        accepted,
+        served,
+    ));
     let server = RaftServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -61,7 +67,9 @@ async fn accept(
     // A peer that opens connections and says nothing holds up no other.
     let handshakes = Arc::new(Semaphore::new(ACCEPTING));
     loop {
-        let Ok(turn) = handshakes.clone().acquire_owned().await else { return };
+        let Ok(turn) = handshakes.clone().acquire_owned().await else {
+            return;
+        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -70,9 +78,15 @@ async fn accept(
                 continue;
             }
         };
-        let (tls, cluster, accepted, served) = (tls.clone(), cluster.clone(), accepted.clone(), served.clone());
+        let (tls, cluster, accepted, served) = (
+            tls.clone(),
+            cluster.clone(),
+            accepted.clone(),
+            served.clone(),
+        );
         tokio::spawn(async move {
-            let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, open(stream, tls, &cluster, served)).await;
+            let opened =
+                tokio::time::timeout(HANDSHAKE_TIMEOUT, open(stream, tls, &cluster, served)).await;
             drop(turn);
             match opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 // The server may have stopped.
@@ -91,9 +105,19 @@ async fn open(
 ) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
     let ended = Box::pin(async move { while served.changed().await.is_ok() {} });
-    let Some(tls) = tls else { return Ok(Connection { stream: Box::pin(stream), member: None, ended }) };
+    let Some(tls) = tls else {
+        return Ok(Connection {
+            stream: Box::pin(stream),
+            member: None,
+            ended,
+        });
+    };
     let (stream, member) = tls.accept(stream, cluster).await?;
-    Ok(Connection { stream: Box::pin(stream), member: Some(member), ended })
+    Ok(Connection {
+        stream: Box::pin(stream),
+        member: Some(member),
+        ended,
+    })
 }
 
 trait Duplex: AsyncRead + AsyncWrite + Send {}
@@ -120,7 +144,11 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
@@ -129,7 +157,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.stream.as_mut().poll_write(cx, buf)
     }
 

@@ -4,7 +4,9 @@
 //! whose certificate the connection showed.
 
 use crate::durable::{At, VoteForm};
-use crate::messages::{self, Answer, Forward, Forwarded, Request as ForwardRequest, SnapshotHeader};
+use crate::messages::{
+    self, Answer, Forward, Forwarded, Request as ForwardRequest, SnapshotHeader,
+};
 use crate::metrics;
 use crate::peers::Peers;
 use crate::propose;
@@ -36,13 +38,18 @@ pub struct Service {
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("me", &self.peers.me).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("me", &self.peers.me)
+            .finish_non_exhaustive()
     }
 }
 
 /// Who is at the other end of a connection, where that is known.
 fn sender<T>(request: &Request<T>) -> Option<Member> {
-    request.extensions().get::<Caller>().and_then(|caller| caller.0.clone())
+    request
+        .extensions()
+        .get::<Caller>()
+        .and_then(|caller| caller.0.clone())
 }
 
 fn garbled(error: impl std::fmt::Display) -> Status {
@@ -62,14 +69,29 @@ fn stopped(error: impl std::fmt::Display) -> Status {
 }
 
 /// Checks an envelope; gives its body.
-fn open(peers: &Peers, sender: Option<&Member>, envelope: Envelope) -> Result<bytes::Bytes, Status> {
+fn open(
+    peers: &Peers,
+    sender: Option<&Member>,
+    envelope: Envelope,
+) -> Result<bytes::Bytes, Status> {
     let me = &peers.me;
     let detail = if envelope.cluster_id != me.cluster {
-        format!("a message for cluster {} reached cluster {}", envelope.cluster_id, me.cluster)
+        format!(
+            "a message for cluster {} reached cluster {}",
+            envelope.cluster_id, me.cluster
+        )
     } else if envelope.to != me.id {
-        format!("a message for member {} reached member {}", envelope.to, me.id)
-    } else if sender.is_some_and(|sender| sender.id != envelope.from || sender.cluster != me.cluster) {
-        format!("a message in the name of member {} is another's", envelope.from)
+        format!(
+            "a message for member {} reached member {}",
+            envelope.to, me.id
+        )
+    } else if sender
+        .is_some_and(|sender| sender.id != envelope.from || sender.cluster != me.cluster)
+    {
+        format!(
+            "a message in the name of member {} is another's",
+            envelope.from
+        )
     } else {
         return Ok(envelope.body);
     };
@@ -83,16 +105,31 @@ impl Service {
         Response::new(self.peers.envelope(to, body))
     }
 
-    async fn read_snapshot(&self, frames: &mut Streaming<SnapshotFrame>, manifest: Manifest) -> Result<SnapshotData, Status> {
-        let mut incoming = blocking(|| self.snapshots.receive(manifest)).map_err(|error| failed(&error))?;
+    async fn read_snapshot(
+        &self,
+        frames: &mut Streaming<SnapshotFrame>,
+        manifest: Manifest,
+    ) -> Result<SnapshotData, Status> {
+        let mut incoming =
+            blocking(|| self.snapshots.receive(manifest)).map_err(|error| failed(&error))?;
         while let Some(frame) = frames.message().await? {
-            let Some(Frame::Chunk(FileChunk { file, offset, data, crc32c, last_of_file })) = frame.frame else {
+            let Some(Frame::Chunk(FileChunk {
+                file,
+                offset,
+                data,
+                crc32c,
+                last_of_file,
+            })) = frame.frame
+            else {
                 return Err(Status::invalid_argument("a snapshot has one header"));
             };
             if crc32c::crc32c(&data) != crc32c {
-                return Err(Status::data_loss(format!("a chunk of {file} was damaged on its way")));
+                return Err(Status::data_loss(format!(
+                    "a chunk of {file} was damaged on its way"
+                )));
             }
-            blocking(|| incoming.write(&file, offset, &data, last_of_file)).map_err(|error| failed(&error))?;
+            blocking(|| incoming.write(&file, offset, &data, last_of_file))
+                .map_err(|error| failed(&error))?;
         }
         blocking(|| incoming.finish()).map_err(|error| failed(&error))
     }
@@ -101,11 +138,18 @@ impl Service {
         match request {
             ForwardRequest::Propose(form) => {
                 let proposal: Proposal = form.into();
-                if let Some(Err(full)) = self.space.upgrade().map(|space| space.check(self.peers.me.id)) {
+                if let Some(Err(full)) = self
+                    .space
+                    .upgrade()
+                    .map(|space| space.check(self.peers.me.id))
+                {
                     return Answer::Refused(full.to_string());
                 }
                 match propose::lead(&self.raft, proposal).await {
-                    Ok(led) => Answer::Committed(At { term: led.term, index: led.index }),
+                    Ok(led) => Answer::Committed(At {
+                        term: led.term,
+                        index: led.index,
+                    }),
                     Err(propose::LeadError::NotDone(detail)) => Answer::Refused(detail),
                     Err(propose::LeadError::Unknown(detail)) => Answer::Unknown(detail),
                 }
@@ -133,7 +177,11 @@ fn requests(
             let body = open(&peers, sender.as_ref(), envelope)?;
             messages::decode_append(body).map_err(garbled)
         })
-        .map(move |request: Result<_, Status>| request.map_err(|status| *refusal.lock() = Some(status)).ok())
+        .map(move |request: Result<_, Status>| {
+            request
+                .map_err(|status| *refusal.lock() = Some(status))
+                .ok()
+        })
         .take_while(|request| futures::future::ready(request.is_some()))
         .filter_map(futures::future::ready)
 }
@@ -142,23 +190,40 @@ fn requests(
 impl raft_server::Raft for Service {
     type AppendStream = BoxStream<'static, Result<Envelope, Status>>;
 
-    async fn append(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Self::AppendStream>, Status> {
+    async fn append(
+        &self,
+        request: Request<Streaming<Envelope>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
         let sender = sender(&request);
         let (from, refusal) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(None)));
-        let inbound = requests(self.peers.clone(), sender, request.into_inner(), from.clone(), refusal.clone());
+        let inbound = requests(
+            self.peers.clone(),
+            sender,
+            request.into_inner(),
+            from.clone(),
+            refusal.clone(),
+        );
         let peers = self.peers.clone();
-        let answers = self.raft.stream_append(inbound).map(move |result| match result {
-            Ok(result) => Ok(peers.envelope(*from.lock(), messages::encode_appended(result))),
-            Err(fatal) => Err(stopped(fatal)),
-        });
+        let answers = self
+            .raft
+            .stream_append(inbound)
+            .map(move |result| match result {
+                Ok(result) => Ok(peers.envelope(*from.lock(), messages::encode_appended(result))),
+                Err(fatal) => Err(stopped(fatal)),
+            });
         let end = futures::stream::once(async move { refusal.lock().take().map(Err) });
-        Ok(Response::new(answers.chain(end.filter_map(futures::future::ready)).boxed()))
+        Ok(Response::new(
+            answers
+                .chain(end.filter_map(futures::future::ready))
+                .boxed(),
+        ))
     }
 
     async fn vote(&self, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
         let (sender, envelope) = (sender(&request), request.into_inner());
         let from = envelope.from;
-        let ballot = messages::decode_ballot(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
+        let ballot = messages::decode_ballot(open(&self.peers, sender.as_ref(), envelope)?)
+            .map_err(garbled)?;
         let answer = self.raft.vote(ballot).await.map_err(stopped)?;
         Ok(self.answer(from, messages::encode_ballot_answer(&answer)))
     }
@@ -166,43 +231,77 @@ impl raft_server::Raft for Service {
     async fn pre_vote(&self, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
         let (sender, envelope) = (sender(&request), request.into_inner());
         let from = envelope.from;
-        let ballot = messages::decode_ballot(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
+        let ballot = messages::decode_ballot(open(&self.peers, sender.as_ref(), envelope)?)
+            .map_err(garbled)?;
         let answer = self.raft.pre_vote(ballot).await.map_err(stopped)?;
         Ok(self.answer(from, messages::encode_ballot_answer(&answer)))
     }
 
-    async fn transfer_leader(&self, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
+    async fn transfer_leader(
+        &self,
+        request: Request<Envelope>,
+    ) -> Result<Response<Envelope>, Status> {
         let (sender, envelope) = (sender(&request), request.into_inner());
         let from = envelope.from;
-        let transfer = messages::decode_transfer(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
-        let answer = self.raft.handle_transfer_leader(transfer).await.map_err(stopped)?;
+        let transfer = messages::decode_transfer(open(&self.peers, sender.as_ref(), envelope)?)
+            .map_err(garbled)?;
+        let answer = self
+            .raft
+            .handle_transfer_leader(transfer)
+            .await
+            .map_err(stopped)?;
         Ok(self.answer(from, messages::encode_transfer_answer(&answer)))
     }
 
-    async fn install_snapshot(&self, request: Request<Streaming<SnapshotFrame>>) -> Result<Response<Envelope>, Status> {
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<SnapshotFrame>>,
+    ) -> Result<Response<Envelope>, Status> {
         let sender = sender(&request);
         let mut frames = request.into_inner();
-        let Some(SnapshotFrame { frame: Some(Frame::Header(envelope)) }) = frames.message().await? else {
+        let Some(SnapshotFrame {
+            frame: Some(Frame::Header(envelope)),
+        }) = frames.message().await?
+        else {
             return Err(Status::invalid_argument("a snapshot begins with a header"));
         };
         let from = envelope.from;
-        let header = SnapshotHeader::decode(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
-        let vote = header.vote.ok_or_else(|| Status::invalid_argument("a snapshot without a vote"))?.into();
+        let header = SnapshotHeader::decode(open(&self.peers, sender.as_ref(), envelope)?)
+            .map_err(garbled)?;
+        let vote = header
+            .vote
+            .ok_or_else(|| Status::invalid_argument("a snapshot without a vote"))?
+            .into();
         let manifest: Manifest = serde_json::from_slice(&header.manifest).map_err(garbled)?;
         let data = self.read_snapshot(&mut frames, manifest).await?;
         let (last_log_id, last_membership) =
             crate::durable::decode_applied(&data.manifest().applied).map_err(garbled)?;
-        let snapshot = Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: data };
-        let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        let snapshot = Snapshot {
+            meta: SnapshotMeta {
+                last_log_id,
+                last_membership,
+            },
+            snapshot: data,
+        };
+        let answer = self
+            .raft
+            .install_full_snapshot(vote, snapshot)
+            .await
+            .map_err(stopped)?;
         Ok(self.answer(from, VoteForm::from(answer.vote).encode_to_vec().into()))
     }
 
     async fn forward(&self, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
         let (sender, envelope) = (sender(&request), request.into_inner());
         let from = envelope.from;
-        let message = Forward::decode(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
-        let request = message.request.ok_or_else(|| Status::invalid_argument("nothing is asked"))?;
-        let answer = Forwarded { answer: Some(self.forwarded(request).await) };
+        let message =
+            Forward::decode(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
+        let request = message
+            .request
+            .ok_or_else(|| Status::invalid_argument("nothing is asked"))?;
+        let answer = Forwarded {
+            answer: Some(self.forwarded(request).await),
+        };
         Ok(self.answer(from, answer.encode_to_vec().into()))
     }
 }
@@ -213,18 +312,29 @@ mod tests {
     use super::*;
 
     fn envelope(cluster: &str, from: u64, to: u64) -> Envelope {
-        Envelope { cluster_id: cluster.into(), from, to, body: "body".into() }
+        Envelope {
+            cluster_id: cluster.into(),
+            from,
+            to,
+            body: "body".into(),
+        }
     }
 
     fn member(cluster: &str, id: u64) -> Member {
-        Member { cluster: cluster.into(), id }
+        Member {
+            cluster: cluster.into(),
+            id,
+        }
     }
 
     #[test]
     fn a_message_for_another_or_in_anothers_name_is_refused() {
         let peers = Peers::new(member("c", 1), None);
         let two = member("c", 2);
-        assert_eq!(open(&peers, Some(&two), envelope("c", 2, 1)).unwrap(), "body");
+        assert_eq!(
+            open(&peers, Some(&two), envelope("c", 2, 1)).unwrap(),
+            "body"
+        );
         assert_eq!(open(&peers, None, envelope("c", 2, 1)).unwrap(), "body");
         for (sender, envelope) in [
             (&two, envelope("d", 2, 1)),

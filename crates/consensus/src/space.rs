@@ -16,7 +16,9 @@ pub(crate) struct Space {
 
 /// Too little space is left.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the disk of member {node} is almost full: {available} bytes are left, {reserved} are kept in reserve")]
+#[error(
+    "the disk of member {node} is almost full: {available} bytes are left, {reserved} are kept in reserve"
+)]
 pub(crate) struct AlmostFull {
     pub node: u64,
     available: u64,
@@ -25,7 +27,11 @@ pub(crate) struct AlmostFull {
 
 impl Space {
     pub(crate) const fn new(data: DataDir) -> Self {
-        Self { data, reserved: RESERVED_BYTES, seen: Mutex::new(None) }
+        Self {
+            data,
+            reserved: RESERVED_BYTES,
+            seen: Mutex::new(None),
+        }
     }
 
     /// Whether a proposal may be taken. Asks the system at most once in [`SPACE_CHECK`].
@@ -43,7 +49,15 @@ impl Space {
             *seen = Some((Instant::now(), available));
         }
         drop(seen);
-        if available >= self.reserved { Ok(()) } else { Err(AlmostFull { node, available, reserved: self.reserved }) }
+        if available >= self.reserved {
+            Ok(())
+        } else {
+            Err(AlmostFull {
+                node,
+                available,
+                reserved: self.reserved,
+            })
+        }
     }
 }
 
@@ -56,12 +70,23 @@ mod tests {
     #[test]
     fn proposals_are_refused_while_the_reserve_is_touched() {
         let root = tempfile::tempdir().unwrap();
-        let data = DataDir::open(root.path(), &Identity { cluster: "c".into(), node: 1 }).unwrap();
+        let data = DataDir::open(
+            root.path(),
+            &Identity {
+                cluster: "c".into(),
+                node: 1,
+            },
+        )
+        .unwrap();
         let mut space = Space::new(data);
         space.check(1).unwrap();
         space.reserved = u64::MAX;
         let error = space.check(1).unwrap_err();
-        assert!(error.to_string().starts_with("the disk of member 1 is almost full"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("the disk of member 1 is almost full")
+        );
         space.reserved = 0;
         space.check(1).unwrap();
     }

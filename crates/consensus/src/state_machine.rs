@@ -63,13 +63,20 @@ struct Decoded {
 
 impl Decoded {
     fn new(entry: LogEntry) -> io::Result<Self> {
-        let mut decoded = Self { id: entry.log_id, origin: None, command: None, membership: None };
+        let mut decoded = Self {
+            id: entry.log_id,
+            origin: None,
+            command: None,
+            membership: None,
+        };
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => decoded.membership = Some(membership),
             EntryPayload::Normal(proposal) => {
                 let command = Command::decode(proposal.command);
-                decoded.command = Some(command.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?);
+                decoded.command = Some(
+                    command.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?,
+                );
                 decoded.origin = Some(proposal.origin);
             }
         }
@@ -113,7 +120,16 @@ impl StateMachine {
         let feed = Arc::new(Feed::new(machine.view(), Arc::new(machine.past())));
         let (last, membership) = read_applied(&machine)?;
         let progress = watch::Sender::new(progress_at(last));
-        Ok(Self { machine, store, snapshots, feed, last, membership, progress, waiters })
+        Ok(Self {
+            machine,
+            store,
+            snapshots,
+            feed,
+            last,
+            membership,
+            progress,
+            waiters,
+        })
     }
 
     pub(crate) fn feed(&self) -> Arc<Feed> {
@@ -124,11 +140,19 @@ impl StateMachine {
         self.progress.subscribe()
     }
 
-    fn add(&mut self, batch: &mut Batch, decoded: Decoded, responder: Option<ApplyResponder<TypeConfig>>) {
+    fn add(
+        &mut self,
+        batch: &mut Batch,
+        decoded: Decoded,
+        responder: Option<ApplyResponder<TypeConfig>>,
+    ) {
         if let Some(membership) = decoded.membership {
             self.membership = StoredMembership::new(Some(decoded.id), membership);
         }
-        batch.entries.push(Entry { term: Term(decoded.id.leader_id.term), command: decoded.command });
+        batch.entries.push(Entry {
+            term: Term(decoded.id.leader_id.term),
+            command: decoded.command,
+        });
         batch.answers.push((decoded.origin, responder));
         self.last = Some(decoded.id);
     }
@@ -143,7 +167,8 @@ impl StateMachine {
         self.feed.publish(applied.view, applied.changes);
         self.report();
         ::metrics::histogram!(metrics::APPLY_SECONDS).record(begun.elapsed());
-        ::metrics::histogram!(metrics::APPLIED_ENTRIES).record(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));
+        ::metrics::histogram!(metrics::APPLIED_ENTRIES)
+            .record(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));
         for ((origin, responder), outcome) in batch.answers.into_iter().zip(applied.outcomes) {
             if let Some(responder) = responder {
                 responder.send(Response(outcome));
@@ -156,19 +181,29 @@ impl StateMachine {
 
     fn report(&self) {
         let progress = progress_at(self.last);
-        #[allow(clippy::cast_precision_loss, reason = "a gauge is a float; an index beyond 2^52 is far away")]
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "a gauge is a float; an index beyond 2^52 is far away"
+        )]
         ::metrics::gauge!(metrics::APPLIED_INDEX).set(progress.index as f64);
         self.progress.send_replace(progress);
     }
 }
 
 fn progress_at(last: Option<LogId>) -> Progress {
-    last.map_or_else(Progress::default, |id| Progress { term: id.leader_id.term, index: id.index })
+    last.map_or_else(Progress::default, |id| Progress {
+        term: id.leader_id.term,
+        index: id.index,
+    })
 }
 
-fn read_applied(machine: &Machine<StateStore>) -> Result<(Option<LogId>, StoredMembership), KvError> {
+fn read_applied(
+    machine: &Machine<StateStore>,
+) -> Result<(Option<LogId>, StoredMembership), KvError> {
     match machine.applied()? {
-        Some(bytes) => durable::decode_applied(&bytes).map_err(|error| KvError::Corrupt(error.to_string())),
+        Some(bytes) => {
+            durable::decode_applied(&bytes).map_err(|error| KvError::Corrupt(error.to_string()))
+        }
         None => Ok((None, StoredMembership::default())),
     }
 }
@@ -179,9 +214,24 @@ fn snapshot_name(last: Option<LogId>) -> String {
     format!("{:020}-{:020}", progress.index, progress.term)
 }
 
-fn snapshot_of(data: SnapshotData) -> io::Result<Snapshot<openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>, u64, openraft::impls::BasicNode, SnapshotData>> {
+fn snapshot_of(
+    data: SnapshotData,
+) -> io::Result<
+    Snapshot<
+        openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>,
+        u64,
+        openraft::impls::BasicNode,
+        SnapshotData,
+    >,
+> {
     let (last_log_id, last_membership) = durable::decode_applied(&data.manifest().applied)?;
-    Ok(Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: data })
+    Ok(Snapshot {
+        meta: SnapshotMeta {
+            last_log_id,
+            last_membership,
+        },
+        snapshot: data,
+    })
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -216,18 +266,29 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         // The checkpoint is taken here, between two batches; only summing its files runs beside apply.
         let marker = durable::encode_applied(self.last, &self.membership);
         let taken = blocking(|| self.snapshots.take(&self.store, &marker));
-        Builder { taken: Some(taken), name: snapshot_name(self.last) }
+        Builder {
+            taken: Some(taken),
+            name: snapshot_name(self.last),
+        }
     }
 
-    async fn install_snapshot(&mut self, meta: &Meta, snapshot: Self::SnapshotData) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &Meta,
+        snapshot: Self::SnapshotData,
+    ) -> Result<(), io::Error> {
         let machine = blocking(|| {
             self.store.install(&snapshot)?;
-            self.snapshots.adopt(&snapshot, &snapshot_name(meta.last_log_id))?;
+            self.snapshots
+                .adopt(&snapshot, &snapshot_name(meta.last_log_id))?;
             Machine::open(self.store.clone()).map_err(failed)
         })?;
         let (last, membership) = read_applied(&machine).map_err(failed)?;
         if last != meta.last_log_id {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a snapshot is not of the position it claims"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a snapshot is not of the position it claims",
+            ));
         }
         self.machine = machine;
         self.last = last;
@@ -240,7 +301,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_current_snapshot(
         &mut self,
-    ) -> Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
+    ) -> Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>>, io::Error>
+    {
         self.snapshots.current().map(snapshot_of).transpose()
     }
 }
@@ -255,8 +317,13 @@ pub struct Builder {
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotData;
 
-    async fn build_snapshot(&mut self) -> Result<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>, io::Error> {
-        let taken = self.taken.take().ok_or_else(|| io::Error::other("a snapshot is built once"))??;
+    async fn build_snapshot(
+        &mut self,
+    ) -> Result<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>, io::Error> {
+        let taken = self
+            .taken
+            .take()
+            .ok_or_else(|| io::Error::other("a snapshot is built once"))??;
         let name = self.name.clone();
         let finished = tokio::task::spawn_blocking(move || taken.finish(&name));
         snapshot_of(finished.await.map_err(io::Error::other)??)

@@ -20,11 +20,28 @@ struct Held {
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, Held> for OnDisk {
     async fn build(&self) -> Result<(Held, LogStore, StateMachine), StorageError<TypeConfig>> {
         let root = tempfile::tempdir().unwrap();
-        let data = DataDir::open(root.path(), &Identity { cluster: "suite".into(), node: 0 }).unwrap();
+        let data = DataDir::open(
+            root.path(),
+            &Identity {
+                cluster: "suite".into(),
+                node: 0,
+            },
+        )
+        .unwrap();
         let log = LogStore::new(Log::open(&data).unwrap());
-        let (store, snapshots) = (StateStore::open(&data).unwrap(), Snapshots::open(&data).unwrap());
+        let (store, snapshots) = (
+            StateStore::open(&data).unwrap(),
+            Snapshots::open(&data).unwrap(),
+        );
         let machine = StateMachine::open(store, snapshots, Waiters::new(0, 0)).unwrap();
-        Ok((Held { _data: data, _root: root }, log, machine))
+        Ok((
+            Held {
+                _data: data,
+                _root: root,
+            },
+            log,
+            machine,
+        ))
     }
 }
 

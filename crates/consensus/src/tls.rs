@@ -34,16 +34,30 @@ impl TlsParts {
     pub fn new(presented: &Arc<Presented>, roots: &Roots, world: &World) -> Result<Self, TlsError> {
         let client: Arc<ClientConfig> =
             pontoon_identity::tls::client(roots, Some(presented.clone()), PROTOCOLS, world)?;
-        let server: Arc<ServerConfig> =
-            pontoon_identity::tls::server(presented.clone(), roots, ClientCertificate::Required, PROTOCOLS, world)?;
-        Ok(Self { connector: client.into(), acceptor: server.into() })
+        let server: Arc<ServerConfig> = pontoon_identity::tls::server(
+            presented.clone(),
+            roots,
+            ClientCertificate::Required,
+            PROTOCOLS,
+            world,
+        )?;
+        Ok(Self {
+            connector: client.into(),
+            acceptor: server.into(),
+        })
     }
 
     /// Dials `member`, which must show its certificate.
-    pub(crate) async fn connect(&self, stream: TcpStream, member: &Member) -> io::Result<client::TlsStream<TcpStream>> {
+    pub(crate) async fn connect(
+        &self,
+        stream: TcpStream,
+        member: &Member,
+    ) -> io::Result<client::TlsStream<TcpStream>> {
         let name = ServerName::try_from(member.server_name()).map_err(io::Error::other)?;
         let stream = self.connector.connect(name, stream).await?;
-        demand(stream.get_ref().1.peer_certificates(), |found| found == member)?;
+        demand(stream.get_ref().1.peer_certificates(), |found| {
+            found == member
+        })?;
         Ok(stream)
     }
 
@@ -54,7 +68,9 @@ impl TlsParts {
         cluster: &str,
     ) -> io::Result<(server::TlsStream<TcpStream>, Member)> {
         let stream = self.acceptor.accept(stream).await?;
-        let member = demand(stream.get_ref().1.peer_certificates(), |found| found.cluster == cluster)?;
+        let member = demand(stream.get_ref().1.peer_certificates(), |found| {
+            found.cluster == cluster
+        })?;
         Ok((stream, member))
     }
 }
@@ -64,13 +80,17 @@ fn demand(
     wanted: impl Fn(&Member) -> bool,
 ) -> io::Result<Member> {
     let refused = |detail: String| io::Error::new(io::ErrorKind::PermissionDenied, detail);
-    let certificate =
-        certificates.and_then(<[_]>::first).ok_or_else(|| refused("the peer showed no certificate".into()))?;
+    let certificate = certificates
+        .and_then(<[_]>::first)
+        .ok_or_else(|| refused("the peer showed no certificate".into()))?;
     let member = Member::of_certificate(certificate).map_err(|error| refused(error.to_string()))?;
     if wanted(&member) {
         return Ok(member);
     }
-    Err(refused(format!("member {} of cluster {} answered instead", member.id, member.cluster)))
+    Err(refused(format!(
+        "member {} of cluster {} answered instead",
+        member.id, member.cluster
+    )))
 }
 
 #[cfg(test)]
@@ -82,7 +102,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn member(cluster: &str, id: u64) -> Member {
-        Member { cluster: cluster.into(), id }
+        Member {
+            cluster: cluster.into(),
+            id,
+        }
     }
 
     fn parts(authorities: &Authorities, credentials: &Credentials, world: &World) -> TlsParts {
@@ -92,7 +115,11 @@ mod tests {
 
     /// A handshake of `dialler` with `answerer`, who is dialled as `wanted` and serves cluster `c`: what
     /// either side says.
-    async fn handshake(dialler: TlsParts, answerer: TlsParts, wanted: Member) -> (bool, Option<Member>) {
+    async fn handshake(
+        dialler: TlsParts,
+        answerer: TlsParts,
+        wanted: Member,
+    ) -> (bool, Option<Member>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(async move {
@@ -108,7 +135,16 @@ mod tests {
     async fn each_side_learns_who_the_other_is() {
         let (root, world) = (tempfile::tempdir().unwrap(), World::real());
         let authorities = Authorities::open(root.path(), &world).unwrap();
-        let issue = |id| parts(&authorities, &authorities.peers.member(&member("c", id), world.now()).unwrap(), &world);
+        let issue = |id| {
+            parts(
+                &authorities,
+                &authorities
+                    .peers
+                    .member(&member("c", id), world.now())
+                    .unwrap(),
+                &world,
+            )
+        };
         let (dialled, served) = handshake(issue(1), issue(2), member("c", 2)).await;
         assert!(dialled);
         assert_eq!(served, Some(member("c", 1)));
@@ -118,7 +154,16 @@ mod tests {
     async fn another_member_than_the_dialled_one_is_refused() {
         let (root, world) = (tempfile::tempdir().unwrap(), World::real());
         let authorities = Authorities::open(root.path(), &world).unwrap();
-        let issue = |id| parts(&authorities, &authorities.peers.member(&member("c", id), world.now()).unwrap(), &world);
+        let issue = |id| {
+            parts(
+                &authorities,
+                &authorities
+                    .peers
+                    .member(&member("c", id), world.now())
+                    .unwrap(),
+                &world,
+            )
+        };
         assert!(!handshake(issue(1), issue(3), member("c", 2)).await.0);
     }
 
@@ -126,12 +171,28 @@ mod tests {
     async fn members_of_another_cluster_and_clients_are_refused() {
         let (root, world) = (tempfile::tempdir().unwrap(), World::real());
         let authorities = Authorities::open(root.path(), &world).unwrap();
-        let good = parts(&authorities, &authorities.peers.member(&member("c", 2), world.now()).unwrap(), &world);
-        let foreign = authorities.peers.member(&member("other", 1), world.now()).unwrap();
-        let node = authorities.cluster.node(&NodeName::new("n"), world.now()).unwrap();
+        let good = parts(
+            &authorities,
+            &authorities
+                .peers
+                .member(&member("c", 2), world.now())
+                .unwrap(),
+            &world,
+        );
+        let foreign = authorities
+            .peers
+            .member(&member("other", 1), world.now())
+            .unwrap();
+        let node = authorities
+            .cluster
+            .node(&NodeName::new("n"), world.now())
+            .unwrap();
         for intruder in [foreign, node] {
             let intruder = parts(&authorities, &intruder, &world);
-            assert_eq!(handshake(intruder, good.clone(), member("c", 2)).await.1, None);
+            assert_eq!(
+                handshake(intruder, good.clone(), member("c", 2)).await.1,
+                None
+            );
         }
     }
 }

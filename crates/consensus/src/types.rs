@@ -46,13 +46,21 @@ pub struct Proposal {
 // Commands hold Secrets: neither form shows their bytes.
 impl std::fmt::Debug for Proposal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proposal").field("origin", &self.origin).field("bytes", &self.command.len()).finish()
+        f.debug_struct("Proposal")
+            .field("origin", &self.origin)
+            .field("bytes", &self.command.len())
+            .finish()
     }
 }
 
 impl std::fmt::Display for Proposal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "proposal of {} bytes from member {}", self.command.len(), self.origin.node)
+        write!(
+            f,
+            "proposal of {} bytes from member {}",
+            self.command.len(),
+            self.origin.node
+        )
     }
 }
 

@@ -31,7 +31,11 @@ pub(crate) struct Waiter {
 impl Waiters {
     /// `first` is random: tokens of an earlier run of this replica are still in its log.
     pub(crate) fn new(node: u64, first: u64) -> Arc<Self> {
-        Arc::new(Self { node, next: AtomicU64::new(first), waiting: Mutex::new(HashMap::new()) })
+        Arc::new(Self {
+            node,
+            next: AtomicU64::new(first),
+            waiting: Mutex::new(HashMap::new()),
+        })
     }
 
     /// A new proposal; `None` when too many wait.
@@ -43,7 +47,14 @@ impl Waiters {
             return None;
         }
         waiting.insert(token, sender);
-        Some(Waiter { waiters: self.clone(), origin: Origin { node: self.node, token }, outcome })
+        Some(Waiter {
+            waiters: self.clone(),
+            origin: Origin {
+                node: self.node,
+                token,
+            },
+            outcome,
+        })
     }
 
     /// An entry with `origin` was applied here.

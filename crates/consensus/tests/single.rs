@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 use pontoon_consensus::{Config, Consensus, OpenError, Tuning};
-use pontoon_state::{Key, Leadership, Outcome, Precondition, Refusal, Replica as _, Transaction, encode, invariant};
+use pontoon_state::{
+    Key, Leadership, Outcome, Precondition, Refusal, Replica as _, Transaction, encode, invariant,
+};
 use pontoon_world::World;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -57,12 +59,22 @@ async fn one_member_leads_at_once_and_answers_with_what_it_stored() {
     let ready = begun.elapsed();
     // The aim is 100 ms; the machine may be busy.
     assert!(ready < Duration::from_secs(2), "it took {ready:?} to lead");
-    let (revision, objects) = replica.propose(put("x", "1")).await.unwrap().committed().unwrap();
+    let (revision, objects) = replica
+        .propose(put("x", "1"))
+        .await
+        .unwrap()
+        .committed()
+        .unwrap();
     assert_eq!(objects.len(), 1);
     assert!(replica.view().revision() >= revision);
     assert_eq!(replica.read().await.unwrap().revision(), revision);
-    let refused = replica.propose(put("x", "2").require(Precondition::Absent(Key::new("configmaps", "a", "x")))).await;
-    assert!(matches!(refused.unwrap(), Outcome::Refused(Refusal::Precondition { .. })));
+    let refused = replica
+        .propose(put("x", "2").require(Precondition::Absent(Key::new("configmaps", "a", "x"))))
+        .await;
+    assert!(matches!(
+        refused.unwrap(),
+        Outcome::Refused(Refusal::Precondition { .. })
+    ));
     assert_eq!(replica.members().len(), 1);
     replica.shutdown().await;
 }
@@ -81,7 +93,12 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let replica = open(root.path()).await;
     assert_eq!(invariant::digest(&replica.read().await.unwrap()), before);
     assert_eq!(invariant::violations(&replica.view()), Vec::<String>::new());
-    replica.propose(put("after", "v")).await.unwrap().committed().unwrap();
+    replica
+        .propose(put("after", "v"))
+        .await
+        .unwrap()
+        .committed()
+        .unwrap();
     replica.shutdown().await;
 }
 
@@ -90,7 +107,13 @@ async fn a_second_process_on_the_directory_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let replica = open(root.path()).await;
     let error = Consensus::open(config(root.path())).await.unwrap_err();
-    assert!(matches!(&error, OpenError::Storage(pontoon_storage::OpenError::InUse { .. })), "{error}");
+    assert!(
+        matches!(
+            &error,
+            OpenError::Storage(pontoon_storage::OpenError::InUse { .. })
+        ),
+        "{error}"
+    );
     replica.shutdown().await;
 }
 
@@ -98,12 +121,23 @@ async fn a_second_process_on_the_directory_is_refused() {
 async fn a_damaged_log_keeps_the_replica_from_starting() {
     let root = tempfile::tempdir().unwrap();
     let replica = open(root.path()).await;
-    replica.propose(put("x", "1")).await.unwrap().committed().unwrap();
+    replica
+        .propose(put("x", "1"))
+        .await
+        .unwrap()
+        .committed()
+        .unwrap();
     replica.shutdown().await;
     drop(replica);
     std::fs::remove_dir_all(root.path().join("raft")).unwrap();
     let error = Consensus::open(config(root.path())).await.unwrap_err();
-    assert!(matches!(&error, OpenError::Storage(pontoon_storage::OpenError::Damaged(_))), "{error}");
+    assert!(
+        matches!(
+            &error,
+            OpenError::Storage(pontoon_storage::OpenError::Damaged(_))
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("must not vote"));
 }
 
@@ -113,16 +147,32 @@ async fn another_members_directory_is_refused() {
     let replica = open(root.path()).await;
     replica.shutdown().await;
     drop(replica);
-    let other = Config { cluster: "other".into(), ..config(root.path()) };
+    let other = Config {
+        cluster: "other".into(),
+        ..config(root.path())
+    };
     let error = Consensus::open(other).await.unwrap_err();
-    assert!(matches!(&error, OpenError::Storage(pontoon_storage::OpenError::Foreign { .. })), "{error}");
+    assert!(
+        matches!(
+            &error,
+            OpenError::Storage(pontoon_storage::OpenError::Foreign { .. })
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compaction_among_writes_survives_restarts_and_snapshots() {
     let root = tempfile::tempdir().unwrap();
-    let tuning = Tuning { snapshot_entries: 40, kept_entries: 10, ..Tuning::standard() };
-    let config = Config { tuning, ..config(root.path()) };
+    let tuning = Tuning {
+        snapshot_entries: 40,
+        kept_entries: 10,
+        ..Tuning::standard()
+    };
+    let config = Config {
+        tuning,
+        ..config(root.path())
+    };
     let mut last = String::new();
     for round in 0..4 {
         let replica = Consensus::open(config.clone()).await.unwrap();
@@ -133,10 +183,16 @@ async fn compaction_among_writes_survives_restarts_and_snapshots() {
         let writes = (0..60).map(|n| {
             let replica = replica.clone();
             async move {
-                replica.propose(put(&format!("k{}", n % 7), &format!("{round}.{n}"))).await.unwrap();
+                replica
+                    .propose(put(&format!("k{}", n % 7), &format!("{round}.{n}")))
+                    .await
+                    .unwrap();
                 if n % 9 == 0 {
                     let target = replica.view().revision();
-                    replica.submit(pontoon_state::Command::Compact(target)).await.unwrap();
+                    replica
+                        .submit(pontoon_state::Command::Compact(target))
+                        .await
+                        .unwrap();
                 }
             }
         });
@@ -151,17 +207,33 @@ async fn compaction_among_writes_survives_restarts_and_snapshots() {
 /// The child of [`killed_at_any_moment_it_keeps_what_it_acknowledged`]: writes, and says what is acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_writes_until_it_is_killed() {
-    let Ok(root) = std::env::var("PONTOON_TEST_KILLED_ROOT") else { return };
+    let Ok(root) = std::env::var("PONTOON_TEST_KILLED_ROOT") else {
+        return;
+    };
     let round = std::env::var("PONTOON_TEST_KILLED_ROUND").unwrap();
-    let tuning = Tuning { snapshot_entries: 100, kept_entries: 20, ..Tuning::standard() };
-    let replica = Consensus::open(Config { tuning, ..config(Path::new(&root)) }).await.unwrap();
+    let tuning = Tuning {
+        snapshot_entries: 100,
+        kept_entries: 20,
+        ..Tuning::standard()
+    };
+    let replica = Consensus::open(Config {
+        tuning,
+        ..config(Path::new(&root))
+    })
+    .await
+    .unwrap();
     leading(&replica).await;
     let writers = (0..8).map(|writer| {
         let (replica, round) = (replica.clone(), round.clone());
         async move {
             for n in 0.. {
                 let name = format!("r{round}-{writer}-{n}");
-                replica.propose(put(&name, "v")).await.unwrap().committed().unwrap();
+                replica
+                    .propose(put(&name, "v"))
+                    .await
+                    .unwrap()
+                    .committed()
+                    .unwrap();
                 println!("acknowledged {name}");
             }
         }
@@ -175,14 +247,20 @@ async fn killed_at_any_moment_it_keeps_what_it_acknowledged() {
     let mut acknowledged = Vec::new();
     for round in 0..6_usize {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_writes_until_it_is_killed", "--nocapture"])
+            .args([
+                "--exact",
+                "child_that_writes_until_it_is_killed",
+                "--nocapture",
+            ])
             .env("PONTOON_TEST_KILLED_ROOT", root.path())
             .env("PONTOON_TEST_KILLED_ROUND", round.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("acknowledged ").map(str::to_owned));
+        let said = lines
+            .map_while(Result::ok)
+            .filter_map(|line| line.strip_prefix("acknowledged ").map(str::to_owned));
         let mut left = 40 + 37 * round;
         for name in said {
             acknowledged.push(name);
@@ -196,8 +274,10 @@ async fn killed_at_any_moment_it_keeps_what_it_acknowledged() {
     }
     let replica = open(root.path()).await;
     let view = replica.read().await.unwrap();
-    let lost: Vec<&String> =
-        acknowledged.iter().filter(|name| view.get(&Key::new("configmaps", "a", name)).is_none()).collect();
+    let lost: Vec<&String> = acknowledged
+        .iter()
+        .filter(|name| view.get(&Key::new("configmaps", "a", name)).is_none())
+        .collect();
     assert!(acknowledged.len() > 500, "{}", acknowledged.len());
     assert_eq!(lost, Vec::<&String>::new());
     assert_eq!(invariant::violations(&view), Vec::<String>::new());

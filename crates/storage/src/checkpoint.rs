@@ -72,7 +72,10 @@ impl Snapshot {
         for file in &self.manifest.files {
             let found = sum_file(&self.dir.join(&file.name))?;
             if found != (file.size, file.crc32c) {
-                return Err(StorageError::Corrupt(format!("snapshot file {} is not what was written", file.name)));
+                return Err(StorageError::Corrupt(format!(
+                    "snapshot file {} is not what was written",
+                    file.name
+                )));
             }
         }
         Ok(())
@@ -84,11 +87,16 @@ impl Snapshot {
         fs::create_dir(target).map_err(io)?;
         for file in &self.manifest.files {
             let (from, to) = (self.dir.join(&file.name), target.join(&file.name));
-            if Path::new(&file.name).extension().is_some_and(|extension| extension == "sst") {
+            if Path::new(&file.name)
+                .extension()
+                .is_some_and(|extension| extension == "sst")
+            {
                 fs::hard_link(&from, &to).map_err(io)?;
             } else {
                 fs::copy(&from, &to).map_err(io)?;
-                File::open(&to).and_then(|file| file.sync_all()).map_err(io)?;
+                File::open(&to)
+                    .and_then(|file| file.sync_all())
+                    .map_err(io)?;
             }
         }
         sync_dir(target)
@@ -99,7 +107,11 @@ impl Snapshot {
         let text = fs::read(&path).map_err(|error| StorageError::io("reading", &path, &error))?;
         let manifest = serde_json::from_slice(&text)
             .map_err(|error| StorageError::Corrupt(format!("{}: {error}", path.display())))?;
-        Ok(Self { dir: dir.into(), manifest, replaced: AtomicBool::new(false) })
+        Ok(Self {
+            dir: dir.into(),
+            manifest,
+            replaced: AtomicBool::new(false),
+        })
     }
 }
 
@@ -155,7 +167,11 @@ impl Snapshots {
                 }
             }
         }
-        Ok(Arc::new(Self { dir, current: Mutex::new(current), staged: AtomicU64::new(0) }))
+        Ok(Arc::new(Self {
+            dir,
+            current: Mutex::new(current),
+            staged: AtomicU64::new(0),
+        }))
     }
 
     /// The last snapshot made or received.
@@ -169,11 +185,20 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`StorageError`].
-    pub fn take(self: &Arc<Self>, state: &StateStore, applied: &[u8]) -> Result<Taken, StorageError> {
+    pub fn take(
+        self: &Arc<Self>,
+        state: &StateStore,
+        applied: &[u8],
+    ) -> Result<Taken, StorageError> {
         let begun = Instant::now();
         let dir = self.stage();
         state.checkpoint(&dir)?;
-        Ok(Taken { snapshots: self.clone(), dir, applied: applied.into(), begun })
+        Ok(Taken {
+            snapshots: self.clone(),
+            dir,
+            applied: applied.into(),
+            begun,
+        })
     }
 
     /// Begins to receive a snapshot.
@@ -182,14 +207,24 @@ impl Snapshots {
     /// [`StorageError::Corrupt`] when the manifest makes no sense.
     pub fn receive(&self, manifest: Manifest) -> Result<Incoming, StorageError> {
         for file in &manifest.files {
-            let plain = !file.name.is_empty() && !file.name.starts_with('.') && !file.name.contains(['/', '\\', '\0']);
+            let plain = !file.name.is_empty()
+                && !file.name.starts_with('.')
+                && !file.name.contains(['/', '\\', '\0']);
             if !plain || file.name == MANIFEST {
-                return Err(StorageError::Corrupt(format!("a snapshot file is named {:?}", file.name)));
+                return Err(StorageError::Corrupt(format!(
+                    "a snapshot file is named {:?}",
+                    file.name
+                )));
             }
         }
         let dir = self.stage();
         fs::create_dir(&dir).map_err(|error| StorageError::io("making", &dir, &error))?;
-        Ok(Incoming { dir, manifest, next: 0, open: None })
+        Ok(Incoming {
+            dir,
+            manifest,
+            next: 0,
+            open: None,
+        })
     }
 
     /// Makes a snapshot that was received, and is installed, the current one.
@@ -203,12 +238,21 @@ impl Snapshots {
     }
 
     fn stage(&self) -> PathBuf {
-        self.dir.join(format!("{STAGED}{}", self.staged.fetch_add(1, Ordering::Relaxed)))
+        self.dir.join(format!(
+            "{STAGED}{}",
+            self.staged.fetch_add(1, Ordering::Relaxed)
+        ))
     }
 
     /// Gives a complete staged directory its final name; `name` sorts as snapshots follow each other.
-    fn complete(&self, staged: &Path, manifest: &Manifest, name: &str) -> Result<Arc<Snapshot>, StorageError> {
-        let text = serde_json::to_vec(manifest).expect("a struct of text and numbers always encodes");
+    fn complete(
+        &self,
+        staged: &Path,
+        manifest: &Manifest,
+        name: &str,
+    ) -> Result<Arc<Snapshot>, StorageError> {
+        let text =
+            serde_json::to_vec(manifest).expect("a struct of text and numbers always encodes");
         replace_file(&staged.join(MANIFEST), &text)?;
         let path = self.dir.join(format!("{COMPLETE}{name}"));
         let mut current = self.current.lock();
@@ -231,7 +275,11 @@ impl Snapshots {
 }
 
 fn remove(path: &Path) -> Result<(), StorageError> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
     removed.map_err(|error| StorageError::io("removing", path, &error))
 }
 
@@ -261,7 +309,10 @@ impl Taken {
         }
         files.sort_by(|one, other| one.name.cmp(&other.name));
         sync_dir(&self.dir)?;
-        let manifest = Manifest { applied: self.applied, files };
+        let manifest = Manifest {
+            applied: self.applied,
+            files,
+        };
         let snapshot = self.snapshots.complete(&self.dir, &manifest, name)?;
         ::metrics::histogram!(metrics::SNAPSHOT_SECONDS).record(self.begun.elapsed());
         Ok(snapshot)
@@ -299,9 +350,20 @@ impl Incoming {
     ///
     /// # Errors
     /// [`StorageError::Corrupt`] when they are not the next, or a file ends up other than the manifest says.
-    pub fn write(&mut self, name: &str, offset: u64, data: &[u8], last: bool) -> Result<(), StorageError> {
-        let corrupt = |detail: &str| StorageError::Corrupt(format!("snapshot file {name:?}: {detail}"));
-        let expected = self.manifest.files.get(self.next).ok_or_else(|| corrupt("more files than announced"))?;
+    pub fn write(
+        &mut self,
+        name: &str,
+        offset: u64,
+        data: &[u8],
+        last: bool,
+    ) -> Result<(), StorageError> {
+        let corrupt =
+            |detail: &str| StorageError::Corrupt(format!("snapshot file {name:?}: {detail}"));
+        let expected = self
+            .manifest
+            .files
+            .get(self.next)
+            .ok_or_else(|| corrupt("more files than announced"))?;
         if expected.name != name {
             return Err(corrupt("out of order"));
         }
@@ -338,11 +400,17 @@ impl Incoming {
     /// [`StorageError::Corrupt`] when files are missing.
     pub fn finish(mut self) -> Result<Arc<Snapshot>, StorageError> {
         if self.next != self.manifest.files.len() || self.open.is_some() {
-            return Err(StorageError::Corrupt("a snapshot ended before its last file".into()));
+            return Err(StorageError::Corrupt(
+                "a snapshot ended before its last file".into(),
+            ));
         }
         sync_dir(&self.dir)?;
         let dir = std::mem::take(&mut self.dir);
-        Ok(Arc::new(Snapshot { dir, manifest: self.manifest.clone(), replaced: AtomicBool::new(true) }))
+        Ok(Arc::new(Snapshot {
+            dir,
+            manifest: self.manifest.clone(),
+            replaced: AtomicBool::new(true),
+        }))
     }
 }
 

@@ -51,14 +51,23 @@ impl DataDir {
         match read_format(root)? {
             None => write_format(root, identity)?,
             Some(format) => {
-                let found = format.identity.ok_or_else(|| unknown(root, "no identity in its format file"))?;
+                let found = format
+                    .identity
+                    .ok_or_else(|| unknown(root, "no identity in its format file"))?;
                 if found != *identity {
                     let (found, wanted) = (found.to_string(), identity.to_string());
-                    return Err(OpenError::Foreign { path: root.into(), found, wanted });
+                    return Err(OpenError::Foreign {
+                        path: root.into(),
+                        found,
+                        wanted,
+                    });
                 }
             }
         }
-        Ok(Self { root: root.into(), _lock: lock })
+        Ok(Self {
+            root: root.into(),
+            _lock: lock,
+        })
     }
 
     /// Whose directory `root` is, without opening it; `None` when it is none yet.
@@ -74,8 +83,9 @@ impl DataDir {
     /// # Errors
     /// [`StorageError`].
     pub fn available_bytes(&self) -> Result<u64, StorageError> {
-        let found = rustix::fs::statvfs(&self.root)
-            .map_err(|error| StorageError::io("asking for the space of", &self.root, &error.into()))?;
+        let found = rustix::fs::statvfs(&self.root).map_err(|error| {
+            StorageError::io("asking for the space of", &self.root, &error.into())
+        })?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
@@ -87,21 +97,35 @@ impl DataDir {
 }
 
 fn unknown(root: &Path, detail: &str) -> OpenError {
-    OpenError::Unknown { path: root.into(), detail: detail.into() }
+    OpenError::Unknown {
+        path: root.into(),
+        detail: detail.into(),
+    }
 }
 
 fn lock(root: &Path) -> Result<File, OpenError> {
     let path = root.join("LOCK");
     let io = |error: std::io::Error| StorageError::io("locking", &path, &error);
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
-            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok());
+            let pid = file
+                .read_to_string(&mut text)
+                .ok()
+                .and_then(|_| text.trim().parse::<u32>().ok());
             let holder = pid.map_or_else(|| "another process".into(), |pid| format!("pid {pid}"));
-            return Err(OpenError::InUse { path: root.into(), holder });
+            return Err(OpenError::InUse {
+                path: root.into(),
+                holder,
+            });
         }
         Err(TryLockError::Error(error)) => return Err(io(error).into()),
     }
@@ -117,10 +141,14 @@ fn read_format(root: &Path) -> Result<Option<Format>, OpenError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StorageError::io("reading", &path, &error).into()),
     };
-    let format: Format =
-        serde_json::from_slice(&text).map_err(|error| unknown(root, &format!("its format file: {error}")))?;
+    let format: Format = serde_json::from_slice(&text)
+        .map_err(|error| unknown(root, &format!("its format file: {error}")))?;
     if format.format > FORMAT {
-        return Err(OpenError::Newer { path: root.into(), found: format.format, supported: FORMAT });
+        return Err(OpenError::Newer {
+            path: root.into(),
+            found: format.format,
+            supported: FORMAT,
+        });
     }
     Ok(Some(format))
 }
@@ -129,7 +157,10 @@ fn write_format(root: &Path, identity: &Identity) -> Result<(), OpenError> {
     if root.join("raft").exists() {
         return Err(unknown(root, "it has a log but no format file"));
     }
-    let format = Format { format: FORMAT, identity: Some(identity.clone()) };
+    let format = Format {
+        format: FORMAT,
+        identity: Some(identity.clone()),
+    };
     let text = serde_json::to_vec(&format).expect("a struct of text and numbers always encodes");
     replace_file(&root.join("format"), &text)?;
     Ok(())
@@ -148,7 +179,9 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<(), StorageErr
 
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StorageError> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(|error| StorageError::io("syncing", path, &error))
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|error| StorageError::io("syncing", path, &error))
 }
 
 #[cfg(test)]
@@ -157,7 +190,10 @@ mod tests {
     use super::*;
 
     fn identity(node: u64) -> Identity {
-        Identity { cluster: "c1".into(), node }
+        Identity {
+            cluster: "c1".into(),
+            node,
+        }
     }
 
     #[test]
@@ -165,7 +201,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let held = DataDir::open(root.path(), &identity(1)).unwrap();
         let error = DataDir::open(root.path(), &identity(1)).unwrap_err();
-        assert!(error.to_string().ends_with(&format!("is already in use by pid {}", std::process::id())), "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with(&format!("is already in use by pid {}", std::process::id())),
+            "{error}"
+        );
         drop(held);
         DataDir::open(root.path(), &identity(1)).unwrap();
     }
@@ -176,8 +217,21 @@ mod tests {
         let newer = r#"{"format": 7, "cluster": "c1", "node": 1, "more": true}"#;
         fs::write(root.path().join("format"), newer).unwrap();
         let error = DataDir::open(root.path(), &identity(1)).unwrap_err();
-        assert!(matches!(error, OpenError::Newer { found: 7, supported: FORMAT, .. }), "{error}");
-        assert_eq!(fs::read_to_string(root.path().join("format")).unwrap(), newer);
+        assert!(
+            matches!(
+                error,
+                OpenError::Newer {
+                    found: 7,
+                    supported: FORMAT,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(
+            fs::read_to_string(root.path().join("format")).unwrap(),
+            newer
+        );
     }
 
     #[test]
@@ -185,7 +239,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         drop(DataDir::open(root.path(), &identity(1)).unwrap());
         let error = DataDir::open(root.path(), &identity(2)).unwrap_err();
-        assert!(error.to_string().ends_with("belongs to member 1 of cluster c1, not to member 2 of cluster c1"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("belongs to member 1 of cluster c1, not to member 2 of cluster c1")
+        );
         assert_eq!(DataDir::identity(root.path()).unwrap(), Some(identity(1)));
     }
 
@@ -193,6 +251,9 @@ mod tests {
     fn a_foreign_directory_is_refused() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("format"), "hello").unwrap();
-        assert!(matches!(DataDir::open(root.path(), &identity(1)), Err(OpenError::Unknown { .. })));
+        assert!(matches!(
+            DataDir::open(root.path(), &identity(1)),
+            Err(OpenError::Unknown { .. })
+        ));
     }
 }

@@ -4,11 +4,13 @@ mod wal;
 
 use crate::error::StorageError;
 use crate::limits::{
-    LOG_CACHE_BLOCK_BYTES, LOG_WRITE_BUFFER_BYTES, STATE_CACHE_BYTES, STATE_WAL_BYTES, STATE_WRITE_BUFFER_BYTES,
+    LOG_CACHE_BLOCK_BYTES, LOG_WRITE_BUFFER_BYTES, STATE_CACHE_BYTES, STATE_WAL_BYTES,
+    STATE_WRITE_BUFFER_BYTES,
 };
 use pontoon_state::Family;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    LogLevel, Options,
 };
 use std::path::Path;
 

@@ -21,7 +21,11 @@ pub enum StorageError {
 impl StorageError {
     pub(crate) fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let detail = format!("{doing} {}: {error}", path.display());
-        if error.kind() == std::io::ErrorKind::StorageFull { Self::NoSpace(detail) } else { Self::Io(detail) }
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            Self::NoSpace(detail)
+        } else {
+            Self::Io(detail)
+        }
     }
 }
 

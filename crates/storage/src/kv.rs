@@ -52,7 +52,9 @@ impl Drop for Remains {
 
 impl std::fmt::Debug for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Generation").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Generation")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,11 +62,20 @@ impl Generation {
     fn open(dir: &Path, number: u64) -> Result<Self, StorageError> {
         let path = dir.join(generation_name(number));
         let db = database::open_state(&path)?;
-        Ok(Self { db, number, remains: Remains { path, retired: AtomicBool::new(false) } })
+        Ok(Self {
+            db,
+            number,
+            remains: Remains {
+                path,
+                retired: AtomicBool::new(false),
+            },
+        })
     }
 
     fn family(&self, family: Family) -> &ColumnFamily {
-        self.db.cf_handle(family.name()).expect("every family is created when the state is opened")
+        self.db
+            .cf_handle(family.name())
+            .expect("every family is created when the state is opened")
     }
 }
 
@@ -84,7 +95,10 @@ impl StateStore {
         fs::create_dir_all(&dir).map_err(|error| StorageError::io("making", &dir, &error))?;
         let number = match fs::read_to_string(dir.join(LIVE)) {
             Ok(text) => text.trim().parse().map_err(|_| {
-                StorageError::Corrupt(format!("{} does not name a generation", dir.join(LIVE).display()))
+                StorageError::Corrupt(format!(
+                    "{} does not name a generation",
+                    dir.join(LIVE).display()
+                ))
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 replace_file(&dir.join(LIVE), b"1\n")?;
@@ -94,7 +108,10 @@ impl StateStore {
         };
         remove_others(&dir, number)?;
         let live = Generation::open(&dir, number)?;
-        Ok(Arc::new(Self { dir, live: RwLock::new(Some(Arc::new(live))) }))
+        Ok(Arc::new(Self {
+            dir,
+            live: RwLock::new(Some(Arc::new(live))),
+        }))
     }
 
     /// Replaces the state by a snapshot's. A crash leaves the old one or the new one; an error
@@ -108,11 +125,13 @@ impl StateStore {
         let staged = path.with_extension("staged");
         for leftover in [&path, &staged] {
             if leftover.exists() {
-                fs::remove_dir_all(leftover).map_err(|error| StorageError::io("removing", leftover, &error))?;
+                fs::remove_dir_all(leftover)
+                    .map_err(|error| StorageError::io("removing", leftover, &error))?;
             }
         }
         snapshot.copy_to(&staged)?;
-        fs::rename(&staged, &path).map_err(|error| StorageError::io("renaming", &staged, &error))?;
+        fs::rename(&staged, &path)
+            .map_err(|error| StorageError::io("renaming", &staged, &error))?;
         sync_dir(&self.dir)?;
         let next = Arc::new(Generation::open(&self.dir, number)?);
         replace_file(&self.dir.join(LIVE), format!("{number}\n").as_bytes())?;
@@ -144,7 +163,10 @@ impl StateStore {
     }
 
     fn generation(&self) -> Result<Arc<Generation>, StorageError> {
-        self.live.read().clone().ok_or_else(|| StorageError::Io("the state is closed".into()))
+        self.live
+            .read()
+            .clone()
+            .ok_or_else(|| StorageError::Io("the state is closed".into()))
     }
 }
 
@@ -155,7 +177,8 @@ fn remove_others(dir: &Path, live: u64) -> Result<(), StorageError> {
         let name = entry.file_name();
         let path = entry.path();
         if name.to_string_lossy().starts_with("generation-") && *name != *generation_name(live) {
-            fs::remove_dir_all(&path).map_err(|error| StorageError::io("removing", &path, &error))?;
+            fs::remove_dir_all(&path)
+                .map_err(|error| StorageError::io("removing", &path, &error))?;
         }
     }
     Ok(())
@@ -164,11 +187,20 @@ fn remove_others(dir: &Path, live: u64) -> Result<(), StorageError> {
 impl Kv for StateStore {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, KvError> {
         let generation = self.generation()?;
-        let found = generation.db.get_pinned_cf(generation.family(family), key).map_err(StorageError::from)?;
+        let found = generation
+            .db
+            .get_pinned_cf(generation.family(family), key)
+            .map_err(StorageError::from)?;
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    fn scan(&self, family: Family, from: &[u8], until: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, KvError> {
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, KvError> {
         let generation = self.generation()?;
         if until.is_some_and(|until| until <= from) {
             return Ok(Vec::new());
@@ -178,7 +210,9 @@ impl Kv for StateStore {
             options.set_iterate_upper_bound(until);
         }
         let mode = IteratorMode::From(from, Direction::Forward);
-        let iterator = generation.db.iterator_cf_opt(generation.family(family), options, mode);
+        let iterator = generation
+            .db
+            .iterator_cf_opt(generation.family(family), options, mode);
         let mut pairs = Vec::new();
         for pair in iterator.take(limit) {
             let (key, value) = pair.map_err(StorageError::from)?;
@@ -197,6 +231,9 @@ impl Kv for StateStore {
                 None => writes.delete_cf(family, key),
             }
         }
-        generation.db.write(writes).map_err(|error| StorageError::from(error).into())
+        generation
+            .db
+            .write(writes)
+            .map_err(|error| StorageError::from(error).into())
     }
 }

@@ -70,7 +70,10 @@ pub struct Log {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("last", &self.last()).field("purged", &self.purged()).finish_non_exhaustive()
+        f.debug_struct("Log")
+            .field("last", &self.last())
+            .field("purged", &self.purged())
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,9 +88,15 @@ impl Log {
         let fresh = !path.exists();
         let damaged = |detail: String| verify::damaged(&path, detail);
         if fresh && mark_path.exists() {
-            return Err(damaged("the log is gone, the mark of how far it reached is there".into()).into());
+            return Err(
+                damaged("the log is gone, the mark of how far it reached is there".into()).into(),
+            );
         }
-        let mark = if fresh { MarkFile::create(&mark_path)? } else { MarkFile::open(&mark_path, &path)? };
+        let mark = if fresh {
+            MarkFile::create(&mark_path)?
+        } else {
+            MarkFile::open(&mark_path, &path)?
+        };
         let db = database::open_log(&path).map_err(|error| match error {
             StorageError::Corrupt(detail) => OpenError::from(damaged(detail)),
             error => error.into(),
@@ -101,7 +110,11 @@ impl Log {
         let syncer = Syncer::start(shared.clone())?;
         // What was found may be ahead of what was synced: sync it before anything is built on it.
         shared.db.flush_wal(true).map_err(StorageError::from)?;
-        Ok(Arc::new(Self { shared, syncer, vote_sequence: Mutex::new(found.vote_sequence) }))
+        Ok(Arc::new(Self {
+            shared,
+            syncer,
+            vote_sequence: Mutex::new(found.vote_sequence),
+        }))
     }
 
     /// The purge point: the last entry that is gone.
@@ -149,7 +162,11 @@ impl Log {
             tail.push(records, end);
             tail.epoch
         };
-        self.syncer.submit(Pending { end: end.position, epoch, flushed });
+        self.syncer.submit(Pending {
+            end: end.position,
+            epoch,
+            flushed,
+        });
         Ok(())
     }
 
@@ -161,20 +178,32 @@ impl Log {
         let mut tail = self.shared.tail.write();
         let Some(end) = tail.end() else { return Ok(()) };
         let from = last.map_or(0, |last| last + 1);
-        if end.position.index < from || tail.purged.is_some_and(|purged| purged.position == end.position) {
+        if end.position.index < from
+            || tail
+                .purged
+                .is_some_and(|purged| purged.position == end.position)
+        {
             return Ok(());
         }
         let kept = match last {
-            Some(last) if tail.purged.is_none_or(|purged| last > purged.position.index) => {
+            Some(last)
+                if tail
+                    .purged
+                    .is_none_or(|purged| last > purged.position.index) =>
+            {
                 let value = self.shared.db.get_pinned(record::entry_key(last))?;
-                let value = value.ok_or_else(|| StorageError::Corrupt(format!("entry {last} is missing")))?;
+                let value = value
+                    .ok_or_else(|| StorageError::Corrupt(format!("entry {last} is missing")))?;
                 Some(record::decode(last, &value)?.link)
             }
             _ => tail.purged,
         };
         tail.epoch += 1;
         // The mark goes back first, and durably: it must never say more than the log has.
-        self.shared.mark.lock().lower(kept.map(|link| link.position))?;
+        self.shared
+            .mark
+            .lock()
+            .lower(kept.map(|link| link.position))?;
         let mut batch = WriteBatch::default();
         batch.delete_range(record::entry_key(from), record::entry_end());
         self.shared.db.write(batch)?;
@@ -196,7 +225,10 @@ impl Log {
             // Purging beyond the end: a snapshot took the log's place, and a chain begins anew.
             None => 0,
         };
-        let purged = Link { position: upto, crc };
+        let purged = Link {
+            position: upto,
+            crc,
+        };
         let mut batch = WriteBatch::default();
         batch.put(record::PURGED, record::encode_link(&purged));
         batch.delete_range(record::entry_key(0), record::entry_key(upto.index + 1));
@@ -217,10 +249,16 @@ impl Log {
     ///
     /// # Errors
     /// As [`Log::read`].
-    pub fn read_limited(&self, range: Range<u64>, limit: usize) -> Result<Vec<Record>, StorageError> {
+    pub fn read_limited(
+        &self,
+        range: Range<u64>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StorageError> {
         let range = {
             let tail = self.shared.tail.read();
-            let Some(end) = tail.end() else { return Ok(Vec::new()) };
+            let Some(end) = tail.end() else {
+                return Ok(Vec::new());
+            };
             let first = tail.purged.map_or(0, |purged| purged.position.index + 1);
             let range = range.start.max(first)..range.end.min(end.position.index + 1);
             if range.is_empty() {
@@ -241,17 +279,27 @@ impl Log {
         let from = record::entry_key(range.start);
         let mut records: Vec<Record> = Vec::new();
         let mut bytes = 0;
-        for pair in self.shared.db.iterator_opt(IteratorMode::From(&from, Direction::Forward), options) {
+        for pair in self
+            .shared
+            .db
+            .iterator_opt(IteratorMode::From(&from, Direction::Forward), options)
+        {
             let (key, value) = pair?;
             let index = record::entry_index(&key)?;
             if let Some(last) = records.last()
                 && last.position.index + 1 != index
             {
-                return Err(StorageError::Corrupt(format!("entry {} is missing", last.position.index + 1)));
+                return Err(StorageError::Corrupt(format!(
+                    "entry {} is missing",
+                    last.position.index + 1
+                )));
             }
             let stored = record::decode(index, &value)?;
             bytes += stored.payload.len();
-            records.push(Record { position: stored.link.position, payload: Bytes::copy_from_slice(stored.payload) });
+            records.push(Record {
+                position: stored.link.position,
+                payload: Bytes::copy_from_slice(stored.payload),
+            });
             if bytes >= limit {
                 break;
             }
@@ -266,7 +314,9 @@ impl Log {
     pub fn save_vote(&self, vote: &[u8]) -> Result<(), StorageError> {
         let mut sequence = self.vote_sequence.lock();
         *sequence += 1;
-        self.shared.db.put(record::VOTE, record::encode_vote(*sequence, vote))?;
+        self.shared
+            .db
+            .put(record::VOTE, record::encode_vote(*sequence, vote))?;
         self.shared.db.flush_wal(true)?;
         self.shared.mark.lock().voted(*sequence)
     }
@@ -276,7 +326,9 @@ impl Log {
     /// # Errors
     /// [`StorageError::Corrupt`] when it is not what was written.
     pub fn vote(&self) -> Result<Option<Bytes>, StorageError> {
-        let Some(value) = self.shared.db.get_pinned(record::VOTE)? else { return Ok(None) };
+        let Some(value) = self.shared.db.get_pinned(record::VOTE)? else {
+            return Ok(None);
+        };
         Ok(Some(Bytes::copy_from_slice(record::decode_vote(&value)?.1)))
     }
 
@@ -288,7 +340,9 @@ impl Log {
         match committed {
             Some(position) => {
                 let link = Link { position, crc: 0 };
-                self.shared.db.put(record::COMMITTED, record::encode_link(&link))?;
+                self.shared
+                    .db
+                    .put(record::COMMITTED, record::encode_link(&link))?;
             }
             None => self.shared.db.delete(record::COMMITTED)?,
         }
@@ -300,7 +354,9 @@ impl Log {
     /// # Errors
     /// [`StorageError::Corrupt`] when it is not what was written.
     pub fn committed(&self) -> Result<Option<Position>, StorageError> {
-        let Some(value) = self.shared.db.get_pinned(record::COMMITTED)? else { return Ok(None) };
+        let Some(value) = self.shared.db.get_pinned(record::COMMITTED)? else {
+            return Ok(None);
+        };
         Ok(Some(record::decode_link(&value)?.position))
     }
 }

@@ -17,10 +17,34 @@ pub const SNAPSHOT_SECONDS: &str = "pontoon_storage_snapshot_seconds";
 
 /// Says what each metric is. Called once at start.
 pub fn describe() {
-    describe_histogram!(SYNC_SECONDS, Unit::Seconds, "Time one sync of the replicated log took");
-    describe_histogram!(SYNC_APPENDS, Unit::Count, "Appends made durable by one sync");
-    describe_counter!(APPENDED_BYTES, Unit::Bytes, "Bytes of entries appended to the replicated log");
-    describe_gauge!(SYNC_QUEUE_DEPTH, Unit::Count, "Appends waiting for a sync of the replicated log");
-    describe_counter!(CACHE_MISSES, Unit::Count, "Reads of the replicated log that memory could not answer");
-    describe_histogram!(SNAPSHOT_SECONDS, Unit::Seconds, "Time to make a snapshot of the state");
+    describe_histogram!(
+        SYNC_SECONDS,
+        Unit::Seconds,
+        "Time one sync of the replicated log took"
+    );
+    describe_histogram!(
+        SYNC_APPENDS,
+        Unit::Count,
+        "Appends made durable by one sync"
+    );
+    describe_counter!(
+        APPENDED_BYTES,
+        Unit::Bytes,
+        "Bytes of entries appended to the replicated log"
+    );
+    describe_gauge!(
+        SYNC_QUEUE_DEPTH,
+        Unit::Count,
+        "Appends waiting for a sync of the replicated log"
+    );
+    describe_counter!(
+        CACHE_MISSES,
+        Unit::Count,
+        "Reads of the replicated log that memory could not answer"
+    );
+    describe_histogram!(
+        SNAPSHOT_SECONDS,
+        Unit::Seconds,
+        "Time to make a snapshot of the state"
+    );
 }

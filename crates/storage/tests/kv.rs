@@ -11,7 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 fn open(root: &Path) -> (DataDir, Arc<StateStore>) {
-    let data = DataDir::open(root, &Identity { cluster: "c".into(), node: 1 }).unwrap();
+    let data = DataDir::open(
+        root,
+        &Identity {
+            cluster: "c".into(),
+            node: 1,
+        },
+    )
+    .unwrap();
     let store = StateStore::open(&data).unwrap();
     (data, store)
 }
@@ -31,13 +38,19 @@ fn family() -> impl Strategy<Value = Family> {
 
 /// Few and short keys, with the bytes that sort at the edges.
 fn key() -> impl Strategy<Value = Vec<u8>> {
-    vec(prop::sample::select(vec![0_u8, 1, b'a', b'b', 254, 255]), 0..4)
+    vec(
+        prop::sample::select(vec![0_u8, 1, b'a', b'b', 254, 255]),
+        0..4,
+    )
 }
 
 fn batch() -> impl Strategy<Value = Batch> {
     let operation = (family(), key(), prop::option::of(vec(any::<u8>(), 0..40)));
     vec(operation, 0..12).prop_map(|operations| Batch {
-        operations: operations.into_iter().map(|(family, key, value)| (family, key, value.map(Bytes::from))).collect(),
+        operations: operations
+            .into_iter()
+            .map(|(family, key, value)| (family, key, value.map(Bytes::from)))
+            .collect(),
     })
 }
 
@@ -96,7 +109,11 @@ proptest! {
 
 fn put(store: &StateStore, key: &str, value: &str) {
     let mut batch = Batch::default();
-    batch.put(Family::Versions, key.as_bytes().to_vec(), value.as_bytes().to_vec());
+    batch.put(
+        Family::Versions,
+        key.as_bytes().to_vec(),
+        value.as_bytes().to_vec(),
+    );
     store.write(batch).unwrap();
 }
 
@@ -140,7 +157,10 @@ fn an_install_cut_short_leaves_the_old_state() {
     std::fs::create_dir(state.join("generation-00000003.staged")).unwrap();
     let (_data, store) = open(root.path());
     assert_eq!(get(&store, "a").as_deref(), Some("old"));
-    let left: Vec<_> = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(state)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
@@ -153,12 +173,20 @@ fn a_newer_snapshot_takes_an_older_ones_place_and_a_damaged_one_is_dropped() {
     snapshots.take(&store, b"1").unwrap().finish("1").unwrap();
     put(&store, "a", "2");
     snapshots.take(&store, b"2").unwrap().finish("2").unwrap();
-    let dirs = || std::fs::read_dir(root.path().join("snapshots")).unwrap().map(|entry| entry.unwrap().path());
+    let dirs = || {
+        std::fs::read_dir(root.path().join("snapshots"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    };
     assert_eq!(dirs().count(), 1);
     drop(snapshots);
     let manifest = dirs().next().unwrap();
-    let mut files = std::fs::read_dir(&manifest).unwrap().map(|entry| entry.unwrap().path());
-    let table = files.find(|path| path.extension().is_some_and(|extension| extension == "sst")).unwrap();
+    let mut files = std::fs::read_dir(&manifest)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let table = files
+        .find(|path| path.extension().is_some_and(|extension| extension == "sst"))
+        .unwrap();
     // The table is linked into the live state as well: damage a copy.
     let mut bytes = std::fs::read(&table).unwrap();
     std::fs::remove_file(&table).unwrap();
@@ -197,12 +225,17 @@ fn a_received_snapshot_is_refused_unless_it_is_what_was_sent() {
         }
         incoming.write(name, 0, &damaged, true)
     });
-    assert!(matches!(results.find_map(Result::err), Some(StorageError::Corrupt(_))));
+    assert!(matches!(
+        results.find_map(Result::err),
+        Some(StorageError::Corrupt(_))
+    ));
     drop(results);
     drop(incoming);
     // One file missing.
     let mut incoming = far_snapshots.receive(sent.manifest().clone()).unwrap();
-    incoming.write(&content[0].0, 0, &content[0].1, true).unwrap();
+    incoming
+        .write(&content[0].0, 0, &content[0].1, true)
+        .unwrap();
     assert!(incoming.finish().is_err());
     // A name that leads elsewhere.
     let mut manifest = sent.manifest().clone();
@@ -220,5 +253,10 @@ fn a_received_snapshot_is_refused_unless_it_is_what_was_sent() {
     far_snapshots.adopt(&received, "1").unwrap();
     drop(received);
     assert_eq!(get(&far_store, "a").as_deref(), Some("sent"));
-    assert_eq!(std::fs::read_dir(far.path().join("snapshots")).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read_dir(far.path().join("snapshots"))
+            .unwrap()
+            .count(),
+        1
+    );
 }

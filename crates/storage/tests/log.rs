@@ -11,20 +11,30 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 fn open(root: &Path) -> Result<(DataDir, Arc<Log>), OpenError> {
-    let data = DataDir::open(root, &Identity { cluster: "c".into(), node: 1 })?;
+    let data = DataDir::open(
+        root,
+        &Identity {
+            cluster: "c".into(),
+            node: 1,
+        },
+    )?;
     let log = Log::open(&data)?;
     Ok((data, log))
 }
 
 fn record(term: u64, index: u64) -> Record {
     let payload = Bytes::from(format!("entry {index} of term {term}, {}", "x".repeat(100)));
-    Record { position: Position { term, index }, payload }
+    Record {
+        position: Position { term, index },
+        payload,
+    }
 }
 
 /// Appends, and waits until it is durable.
 fn append(log: &Log, records: Vec<Record>) {
     let (done, durable) = mpsc::channel();
-    log.append(records, Box::new(move |result| done.send(result).unwrap())).unwrap();
+    log.append(records, Box::new(move |result| done.send(result).unwrap()))
+        .unwrap();
     durable.recv().unwrap().unwrap();
 }
 
@@ -53,8 +63,12 @@ fn copy_dir(from: &Path, to: &Path) {
 }
 
 fn write_ahead_log(root: &Path) -> PathBuf {
-    let files = fs::read_dir(root.join("raft")).unwrap().map(|entry| entry.unwrap().path());
-    let mut logs: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect();
+    let files = fs::read_dir(root.join("raft"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut logs: Vec<PathBuf> = files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
     logs.sort_by_key(|path| fs::metadata(path).unwrap().len());
     logs.pop().unwrap()
 }
@@ -76,7 +90,18 @@ fn what_was_reported_durable_is_there_after_a_crash() {
     assert_eq!(log.vote().unwrap().as_deref(), Some(&b"a vote"[..]));
     let read = log.read(0..100).unwrap();
     let expected: Vec<Record> = (10..57)
-        .map(|index| record(if index < 50 { 1 } else if index < 55 { 2 } else { 3 }, index))
+        .map(|index| {
+            record(
+                if index < 50 {
+                    1
+                } else if index < 55 {
+                    2
+                } else {
+                    3
+                },
+                index,
+            )
+        })
         .collect();
     assert_eq!(read, expected);
 }
@@ -95,7 +120,11 @@ fn a_torn_tail_that_was_never_synced_is_dropped() {
             bytes.extend(std::iter::repeat_n(garbage, length));
             fs::write(&path, bytes).unwrap();
             let (_data, log) = open(copy.path()).unwrap();
-            assert_eq!(log.last(), Some(Position { term: 1, index: 19 }), "{length} times {garbage}");
+            assert_eq!(
+                log.last(),
+                Some(Position { term: 1, index: 19 }),
+                "{length} times {garbage}"
+            );
         }
     }
 }
@@ -113,7 +142,10 @@ fn a_log_that_lost_what_it_synced_is_refused() {
         let copy = crashed(root.path());
         fs::write(write_ahead_log(copy.path()), &whole[..kept]).unwrap();
         let error = open(copy.path()).unwrap_err();
-        assert!(matches!(error, OpenError::Damaged(_) | OpenError::Storage(_)), "{kept}: {error}");
+        assert!(
+            matches!(error, OpenError::Damaged(_) | OpenError::Storage(_)),
+            "{kept}: {error}"
+        );
     }
 }
 

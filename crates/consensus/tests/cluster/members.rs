@@ -66,7 +66,11 @@ impl Members {
         Self::founded_by(ids, tuning, Some((root, authorities))).await
     }
 
-    async fn founded_by(ids: &[u64], tuning: Tuning, authorities: Option<(tempfile::TempDir, Authorities)>) -> Self {
+    async fn founded_by(
+        ids: &[u64],
+        tuning: Tuning,
+        authorities: Option<(tempfile::TempDir, Authorities)>,
+    ) -> Self {
         let mut members = Self {
             roots: BTreeMap::new(),
             addresses: BTreeMap::new(),
@@ -87,15 +91,21 @@ impl Members {
 
     async fn listen(&mut self, id: u64) -> TcpListener {
         let known = self.addresses.get(&id).cloned();
-        let listener = TcpListener::bind(known.as_deref().unwrap_or("127.0.0.1:0")).await.unwrap();
-        self.addresses.insert(id, listener.local_addr().unwrap().to_string());
+        let listener = TcpListener::bind(known.as_deref().unwrap_or("127.0.0.1:0"))
+            .await
+            .unwrap();
+        self.addresses
+            .insert(id, listener.local_addr().unwrap().to_string());
         listener
     }
 
     fn tls(&self, id: u64) -> Option<TlsParts> {
         let (_, authorities) = self.authorities.as_ref()?;
         let world = World::real();
-        let member = Member { cluster: "test".into(), id };
+        let member = Member {
+            cluster: "test".into(),
+            id,
+        };
         let credentials = authorities.peers.member(&member, world.now()).unwrap();
         let roots = Roots::new([authorities.peers.certificate()]).unwrap();
         Some(TlsParts::new(&Presented::new(&credentials).unwrap(), &roots, &world).unwrap())
@@ -103,8 +113,15 @@ impl Members {
 
     async fn run(&mut self, id: u64, listener: TcpListener) {
         let tls = self.tls(id);
-        let root = self.roots.entry(id).or_insert_with(|| tempfile::tempdir().unwrap());
-        let founders = self.founders.iter().map(|id| (*id, self.addresses[id].clone())).collect();
+        let root = self
+            .roots
+            .entry(id)
+            .or_insert_with(|| tempfile::tempdir().unwrap());
+        let founders = self
+            .founders
+            .iter()
+            .map(|id| (*id, self.addresses[id].clone()))
+            .collect();
         let config = Config {
             node: id,
             cluster: "test".into(),
@@ -121,7 +138,14 @@ impl Members {
             let stopped = async { drop(stopped.await) };
             serve(listener, service, tls, stopped).await.unwrap();
         });
-        self.running.insert(id, Running { replica, stop, server });
+        self.running.insert(
+            id,
+            Running {
+                replica,
+                stop,
+                server,
+            },
+        );
     }
 
     pub fn at(&self, id: u64) -> &Arc<Consensus> {
@@ -155,7 +179,11 @@ impl Members {
 
     /// Ends a member without a word to the others.
     pub async fn kill(&mut self, id: u64) {
-        let Running { replica, stop, server } = self.running.remove(&id).unwrap();
+        let Running {
+            replica,
+            stop,
+            server,
+        } = self.running.remove(&id).unwrap();
         server.abort();
         drop(stop);
         let _ = server.await;
@@ -173,11 +201,17 @@ impl Members {
                 *id
             })
         });
-        tokio::time::timeout(LIMIT, futures::future::select_all(waits)).await.unwrap().0
+        tokio::time::timeout(LIMIT, futures::future::select_all(waits))
+            .await
+            .unwrap()
+            .0
     }
 
     pub async fn reached(&self, id: u64, revision: Revision) {
-        tokio::time::timeout(LIMIT, self.at(id).reached(revision)).await.unwrap().unwrap();
+        tokio::time::timeout(LIMIT, self.at(id).reached(revision))
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     /// Whether a snapshot that it did not make is what its state came from.
@@ -196,16 +230,29 @@ impl Members {
         for id in &ids {
             self.reached(*id, newest).await;
         }
-        let digests: Vec<String> = ids.iter().map(|id| invariant::digest(&self.at(*id).view())).collect();
-        assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?} hold {digests:?}");
+        let digests: Vec<String> = ids
+            .iter()
+            .map(|id| invariant::digest(&self.at(*id).view()))
+            .collect();
+        assert!(
+            digests.windows(2).all(|pair| pair[0] == pair[1]),
+            "{ids:?} hold {digests:?}"
+        );
         for id in &ids {
-            assert_eq!(invariant::violations(&self.at(*id).view()), Vec::<String>::new());
+            assert_eq!(
+                invariant::violations(&self.at(*id).view()),
+                Vec::<String>::new()
+            );
         }
     }
 
     pub async fn stop(mut self) {
         for id in self.alive() {
-            let Running { replica, stop, server } = self.running.remove(&id).unwrap();
+            let Running {
+                replica,
+                stop,
+                server,
+            } = self.running.remove(&id).unwrap();
             server.abort();
             drop(stop);
             let _ = server.await;

@@ -34,7 +34,9 @@ pub(super) fn cut(database: &Path) -> Result<(), StorageError> {
         if let Some(end) = garbage(&path).map_err(io)? {
             tracing::warn!(path = %path.display(), end, "a write-ahead log ends in garbage and is cut");
             let file = OpenOptions::new().write(true).open(&path).map_err(io)?;
-            file.set_len(end).and_then(|()| file.sync_all()).map_err(io)?;
+            file.set_len(end)
+                .and_then(|()| file.sync_all())
+                .map_err(io)?;
         }
     }
     Ok(())

@@ -38,9 +38,19 @@ impl MarkFile {
     /// Makes the file for a log that is about to be made.
     pub(super) fn create(path: &Path) -> Result<Self, StorageError> {
         let io = |error: std::io::Error| StorageError::io("making", path, &error);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(io)?;
         file.set_len(2 * SLOT_BYTES).map_err(io)?;
-        let mut created = Self { file, path: path.into(), mark: Mark::default(), unsynced_since: None };
+        let mut created = Self {
+            file,
+            path: path.into(),
+            mark: Mark::default(),
+            unsynced_since: None,
+        };
         created.write(Mark::default())?;
         created.sync()?;
         sync_dir(path.parent().unwrap_or(path))?;
@@ -53,15 +63,34 @@ impl MarkFile {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(verify::damaged(log, "the mark of how far it is synced is gone".into()).into());
+                return Err(verify::damaged(
+                    log,
+                    "the mark of how far it is synced is gone".into(),
+                )
+                .into());
             }
             Err(error) => return Err(io(error).into()),
         };
-        let slots = [0, SLOT_BYTES].map(|at| usize::try_from(at).ok().and_then(|at| decode(bytes.get(at..)?)));
+        let slots = [0, SLOT_BYTES].map(|at| {
+            usize::try_from(at)
+                .ok()
+                .and_then(|at| decode(bytes.get(at..)?))
+        });
         let mark = slots.into_iter().flatten().max_by_key(|mark| mark.sequence);
-        let mark = mark.ok_or_else(|| verify::damaged(log, "the mark of how far it is synced is unreadable".into()))?;
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
-        Ok(Self { file, path: path.into(), mark, unsynced_since: None })
+        let mark = mark.ok_or_else(|| {
+            verify::damaged(log, "the mark of how far it is synced is unreadable".into())
+        })?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(io)?;
+        Ok(Self {
+            file,
+            path: path.into(),
+            mark,
+            unsynced_since: None,
+        })
     }
 
     pub(super) const fn mark(&self) -> Mark {
@@ -70,16 +99,30 @@ impl MarkFile {
 
     /// The log is synced up to `position`.
     pub(super) fn raise(&mut self, position: Position) -> Result<(), StorageError> {
-        if self.mark.synced.is_none_or(|synced| synced.index < position.index) {
-            self.write(Mark { synced: Some(position), ..self.mark })?;
+        if self
+            .mark
+            .synced
+            .is_none_or(|synced| synced.index < position.index)
+        {
+            self.write(Mark {
+                synced: Some(position),
+                ..self.mark
+            })?;
         }
         Ok(())
     }
 
     /// The log is about to end at `position`.
     pub(super) fn lower(&mut self, position: Option<Position>) -> Result<(), StorageError> {
-        if self.mark.synced.is_some_and(|synced| position.is_none_or(|position| synced.index > position.index)) {
-            self.write(Mark { synced: position, ..self.mark })?;
+        if self
+            .mark
+            .synced
+            .is_some_and(|synced| position.is_none_or(|position| synced.index > position.index))
+        {
+            self.write(Mark {
+                synced: position,
+                ..self.mark
+            })?;
         }
         self.sync()
     }
@@ -92,19 +135,25 @@ impl MarkFile {
 
     /// When the mark is to be synced at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.unsynced_since.map(|since| since + Duration::from_millis(MARK_SYNC_MILLISECONDS))
+        self.unsynced_since
+            .map(|since| since + Duration::from_millis(MARK_SYNC_MILLISECONDS))
     }
 
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
         if self.unsynced_since.is_some() {
-            self.file.sync_data().map_err(|error| StorageError::io("syncing", &self.path, &error))?;
+            self.file
+                .sync_data()
+                .map_err(|error| StorageError::io("syncing", &self.path, &error))?;
             self.unsynced_since = None;
         }
         Ok(())
     }
 
     fn write(&mut self, mark: Mark) -> Result<(), StorageError> {
-        let mark = Mark { sequence: self.mark.sequence + 1, ..mark };
+        let mark = Mark {
+            sequence: self.mark.sequence + 1,
+            ..mark
+        };
         let at = (mark.sequence % 2) * SLOT_BYTES;
         self.file
             .write_all_at(&encode(&mark), at)
@@ -118,13 +167,26 @@ impl MarkFile {
 /// `crc (4) | sequence (8) | vote (8) | whether synced (8) | term (8) | index (8)`.
 fn encode(mark: &Mark) -> Vec<u8> {
     let synced = mark.synced.unwrap_or(Position { term: 0, index: 0 });
-    let numbers = [mark.sequence, mark.vote, u64::from(mark.synced.is_some()), synced.term, synced.index];
+    let numbers = [
+        mark.sequence,
+        mark.vote,
+        u64::from(mark.synced.is_some()),
+        synced.term,
+        synced.index,
+    ];
     sealed(&numbers.map(u64::to_le_bytes).concat())
 }
 
 fn decode(slot: &[u8]) -> Option<Mark> {
     let numbers = unsealed(slot.get(..44)?).ok()?;
     let at = |nth: usize| number(&numbers[nth * 8..nth * 8 + 8]);
-    let synced = (at(2) == 1).then(|| Position { term: at(3), index: at(4) });
-    Some(Mark { sequence: at(0), synced, vote: at(1) })
+    let synced = (at(2) == 1).then(|| Position {
+        term: at(3),
+        index: at(4),
+    });
+    Some(Mark {
+        sequence: at(0),
+        synced,
+        vote: at(1),
+    })
 }

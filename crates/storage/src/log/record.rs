@@ -56,7 +56,13 @@ pub(super) fn encode(previous: u32, record: &Record) -> (Link, Vec<u8>) {
     value.extend_from_slice(&crc.to_le_bytes());
     value.extend_from_slice(&record.position.term.to_le_bytes());
     value.extend_from_slice(&record.payload);
-    (Link { position: record.position, crc }, value)
+    (
+        Link {
+            position: record.position,
+            crc,
+        },
+        value,
+    )
 }
 
 pub(super) fn decode(index: u64, value: &[u8]) -> Result<Stored<'_>, StorageError> {
@@ -64,11 +70,18 @@ pub(super) fn decode(index: u64, value: &[u8]) -> Result<Stored<'_>, StorageErro
     let (header, payload) = value.split_at_checked(HEADER).ok_or_else(corrupt)?;
     let previous = small(&header[..4]);
     let crc = small(&header[4..8]);
-    let position = Position { term: number(&header[8..]), index };
+    let position = Position {
+        term: number(&header[8..]),
+        index,
+    };
     if sum(previous, position, payload) != crc {
         return Err(corrupt());
     }
-    Ok(Stored { link: Link { position, crc }, previous, payload })
+    Ok(Stored {
+        link: Link { position, crc },
+        previous,
+        payload,
+    })
 }
 
 /// `crc over the rest (4) | link crc (4) | term (8) | index (8)`.
@@ -83,10 +96,18 @@ pub(super) fn encode_link(link: &Link) -> Vec<u8> {
 pub(super) fn decode_link(value: &[u8]) -> Result<Link, StorageError> {
     let value = unsealed(value)?;
     if value.len() != 20 {
-        return Err(StorageError::Corrupt("a position of the log has the wrong length".into()));
+        return Err(StorageError::Corrupt(
+            "a position of the log has the wrong length".into(),
+        ));
     }
-    let position = Position { term: number(&value[4..12]), index: number(&value[12..]) };
-    Ok(Link { position, crc: small(&value[..4]) })
+    let position = Position {
+        term: number(&value[4..12]),
+        index: number(&value[12..]),
+    };
+    Ok(Link {
+        position,
+        crc: small(&value[..4]),
+    })
 }
 
 /// `crc over the rest (4) | sequence (8) | vote`.
@@ -107,7 +128,9 @@ pub(super) fn sealed(value: &[u8]) -> Vec<u8> {
 pub(super) fn unsealed(value: &[u8]) -> Result<&[u8], StorageError> {
     match value.split_at_checked(4) {
         Some((crc, rest)) if crc32c::crc32c(rest) == small(crc) => Ok(rest),
-        _ => Err(StorageError::Corrupt("a fact of the log is not what was written".into())),
+        _ => Err(StorageError::Corrupt(
+            "a fact of the log is not what was written".into(),
+        )),
     }
 }
 

@@ -28,15 +28,25 @@ impl Syncer {
         let thread = std::thread::Builder::new()
             .name("log-sync".into())
             .spawn(move || run(&shared, &appends))
-            .map_err(|error| StorageError::Io(format!("starting the log's syncing thread: {error}")))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+            .map_err(|error| {
+                StorageError::Io(format!("starting the log's syncing thread: {error}"))
+            })?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
     }
 
     /// Waits when [`SYNC_QUEUE`] appends wait already.
     pub(super) fn submit(&self, pending: Pending) {
-        let queue = self.queue.as_ref().expect("the queue is there until the log is dropped");
+        let queue = self
+            .queue
+            .as_ref()
+            .expect("the queue is there until the log is dropped");
         if let Err(refused) = queue.send(pending) {
-            (refused.0.flushed)(Err(StorageError::Io("the log's syncing thread has ended".into())));
+            (refused.0.flushed)(Err(StorageError::Io(
+                "the log's syncing thread has ended".into(),
+            )));
         }
     }
 }
@@ -56,7 +66,9 @@ fn run(shared: &Shared, appends: &Receiver<Pending>) {
     // A failed sync is final: what came after it is refused, since the page cache can no longer be believed.
     let mut failed: Option<StorageError> = None;
     loop {
-        let Some(first) = next(shared, appends, &mut failed) else { break };
+        let Some(first) = next(shared, appends, &mut failed) else {
+            break;
+        };
         let mut group = vec![first];
         while group.len() < SYNC_QUEUE
             && let Ok(pending) = appends.try_recv()
@@ -84,10 +96,16 @@ fn run(shared: &Shared, appends: &Receiver<Pending>) {
 }
 
 /// The next append; syncs the mark when it is due. `None` when the log is closed.
-fn next(shared: &Shared, appends: &Receiver<Pending>, failed: &mut Option<StorageError>) -> Option<Pending> {
+fn next(
+    shared: &Shared,
+    appends: &Receiver<Pending>,
+    failed: &mut Option<StorageError>,
+) -> Option<Pending> {
     loop {
         let deadline = shared.mark.lock().deadline().filter(|_| failed.is_none());
-        let Some(deadline) = deadline else { return appends.recv().ok() };
+        let Some(deadline) = deadline else {
+            return appends.recv().ok();
+        };
         match appends.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(pending) => return Some(pending),
             Err(RecvTimeoutError::Disconnected) => return None,
@@ -100,15 +118,22 @@ fn sync(shared: &Shared, group: &[Pending]) -> Result<(), StorageError> {
     let begun = Instant::now();
     shared.db.flush_wal(true)?;
     ::metrics::histogram!(metrics::SYNC_SECONDS).record(begun.elapsed());
-    ::metrics::histogram!(metrics::SYNC_APPENDS).record(u32::try_from(group.len()).unwrap_or(u32::MAX));
+    ::metrics::histogram!(metrics::SYNC_APPENDS)
+        .record(u32::try_from(group.len()).unwrap_or(u32::MAX));
     // Truncation takes the tail's lock first as well, so that the epoch stands while the mark is raised.
     let tail = shared.tail.read();
     let mut mark = shared.mark.lock();
-    let standing = group.iter().filter(|pending| pending.epoch == tail.epoch).map(|pending| pending.end);
+    let standing = group
+        .iter()
+        .filter(|pending| pending.epoch == tail.epoch)
+        .map(|pending| pending.end);
     if let Some(end) = standing.max_by_key(|end| end.index) {
         mark.raise(end)?;
     }
-    if mark.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+    if mark
+        .deadline()
+        .is_some_and(|deadline| deadline <= Instant::now())
+    {
         mark.sync()?;
     }
     Ok(())

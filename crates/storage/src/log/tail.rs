@@ -17,7 +17,13 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) const fn new(purged: Option<Link>, last: Option<Link>) -> Self {
-        Self { purged, last, epoch: 0, cache: VecDeque::new(), bytes: 0 }
+        Self {
+            purged,
+            last,
+            epoch: 0,
+            cache: VecDeque::new(),
+            bytes: 0,
+        }
     }
 
     /// The last entry, or the purge point.
@@ -32,13 +38,18 @@ impl Tail {
         }
         self.last = Some(end);
         while self.bytes > LOG_CACHE_BYTES || self.cache.len() > LOG_CACHE_ENTRIES {
-            let Some(oldest) = self.cache.pop_front() else { break };
+            let Some(oldest) = self.cache.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.payload.len();
         }
     }
 
     pub(super) fn truncate(&mut self, from: u64, kept: Option<Link>) {
-        while let Some(newest) = self.cache.pop_back_if(|newest| newest.position.index >= from) {
+        while let Some(newest) = self
+            .cache
+            .pop_back_if(|newest| newest.position.index >= from)
+        {
             self.bytes -= newest.payload.len();
         }
         self.last = kept.filter(|kept| self.purged != Some(*kept));
@@ -46,7 +57,10 @@ impl Tail {
 
     pub(super) fn purge(&mut self, purged: Link) {
         let upto = purged.position.index;
-        while let Some(oldest) = self.cache.pop_front_if(|oldest| oldest.position.index <= upto) {
+        while let Some(oldest) = self
+            .cache
+            .pop_front_if(|oldest| oldest.position.index <= upto)
+        {
             self.bytes -= oldest.payload.len();
         }
         self.last = self.last.filter(|last| last.position.index > upto);

@@ -1,14 +1,17 @@
 //! The check of a log before anything is built on it.
 
+use super::Link;
 use super::mark::Mark;
 use super::record;
-use super::Link;
 use crate::error::{LogDamaged, OpenError, StorageError};
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
 use std::path::Path;
 
 pub(super) fn damaged(path: &Path, detail: String) -> LogDamaged {
-    LogDamaged { path: path.into(), detail }
+    LogDamaged {
+        path: path.into(),
+        detail,
+    }
 }
 
 /// What a whole log holds.
@@ -28,23 +31,39 @@ pub(super) fn verify(db: &DB, path: &Path, mark: &Mark) -> Result<Found, OpenErr
 }
 
 fn check(db: &DB, mark: &Mark) -> Result<Found, StorageError> {
-    let purged = db.get_pinned(record::PURGED)?.map(|value| record::decode_link(&value)).transpose()?;
+    let purged = db
+        .get_pinned(record::PURGED)?
+        .map(|value| record::decode_link(&value))
+        .transpose()?;
     let vote_sequence = match db.get_pinned(record::VOTE)? {
         Some(value) => record::decode_vote(&value)?.0,
         None => 0,
     };
     if vote_sequence < mark.vote {
-        return Err(StorageError::Corrupt(format!("it forgot vote {} and remembers vote {vote_sequence}", mark.vote)));
+        return Err(StorageError::Corrupt(format!(
+            "it forgot vote {} and remembers vote {vote_sequence}",
+            mark.vote
+        )));
     }
     let last = follow(db, purged, mark)?;
     let end = last.or(purged).map(|link| link.position.index);
     if let Some(synced) = mark.synced
         && end.is_none_or(|end| end < synced.index)
     {
-        let end = end.map_or_else(|| "it is empty".into(), |end| format!("it ends at entry {end}"));
-        return Err(StorageError::Corrupt(format!("{end}, but was synced up to entry {}", synced.index)));
+        let end = end.map_or_else(
+            || "it is empty".into(),
+            |end| format!("it ends at entry {end}"),
+        );
+        return Err(StorageError::Corrupt(format!(
+            "{end}, but was synced up to entry {}",
+            synced.index
+        )));
     }
-    Ok(Found { purged, last, vote_sequence })
+    Ok(Found {
+        purged,
+        last,
+        vote_sequence,
+    })
 }
 
 fn follow(db: &DB, purged: Option<Link>, mark: &Mark) -> Result<Option<Link>, StorageError> {
@@ -60,17 +79,29 @@ fn follow(db: &DB, purged: Option<Link>, mark: &Mark) -> Result<Option<Link>, St
         let stored = record::decode(index, &value)?;
         if let Some(end) = end {
             if end.position.index + 1 != index {
-                return Err(StorageError::Corrupt(format!("entry {} is missing", end.position.index + 1)));
+                return Err(StorageError::Corrupt(format!(
+                    "entry {} is missing",
+                    end.position.index + 1
+                )));
             }
             if end.position.term > stored.link.position.term {
-                return Err(StorageError::Corrupt(format!("entry {index} goes back in terms")));
+                return Err(StorageError::Corrupt(format!(
+                    "entry {index} goes back in terms"
+                )));
             }
         }
         if end.map_or(0, |end| end.crc) != stored.previous {
-            return Err(StorageError::Corrupt(format!("entry {index} does not follow the one before it")));
+            return Err(StorageError::Corrupt(format!(
+                "entry {index} does not follow the one before it"
+            )));
         }
-        if mark.synced.is_some_and(|synced| synced.index == index && synced.term != stored.link.position.term) {
-            return Err(StorageError::Corrupt(format!("entry {index} is not the one that was synced")));
+        if mark
+            .synced
+            .is_some_and(|synced| synced.index == index && synced.term != stored.link.position.term)
+        {
+            return Err(StorageError::Corrupt(format!(
+                "entry {index} is not the one that was synced"
+            )));
         }
         end = Some(stored.link);
     }
