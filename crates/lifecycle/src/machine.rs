@@ -198,6 +198,12 @@ impl Machine {
             .any(|condition| condition.type_ == "Ready" && condition.status == "True")
     }
 
+    /// The status as last reported.
+    #[must_use]
+    pub fn reported(&self) -> Option<&PodStatus> {
+        self.reported.as_ref()
+    }
+
     /// The newest used attempt of a container, and whether it runs.
     #[must_use]
     pub fn attempt(&self, container: &str) -> Option<(u32, bool)> {
