@@ -6,6 +6,7 @@ use crate::request::{Caller, FieldValidation, Target, WriteOptions};
 use crate::server::ApiServer;
 use pontoon_api::decode::Document;
 use pontoon_api::kinds;
+use pontoon_state::Key;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -75,6 +76,12 @@ async fn create(
     value: Value,
 ) -> Result<(), VerbError> {
     let kind = kinds::by_kind(version, kind).ok_or_else(|| VerbError::Internal(format!("there is no kind {kind}")))?;
+    // Asked first: a second `kubernetes` service would be refused for its address before its name.
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    let key = Key::new(&kind.descriptor().resource(), namespace, name);
+    if server.verbs.replica.view().get(&key).is_some() {
+        return Ok(());
+    }
     let target = Target::new(kind, namespace, "");
     let document = Document { value, duplicates: Vec::new() };
     match server.verbs.create(caller, &target, document, &options()).await {

@@ -1,28 +1,33 @@
 //! The command line.
 
 use crate::config::{self, Config};
-use crate::server;
-use clap::{ArgMatches, Command};
+use crate::{dev, server};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _, Subcommand as _};
+use pontoon_cli::{Console, Globals, Surroundings, Verb};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Everything that can be typed.
 pub(crate) fn command() -> Command {
     let settings = |command: Command| command.args(config::arguments());
+    let keep_pods = Arg::new("keep-pods").long("keep-pods").action(ArgAction::SetTrue).help("Leave pods running at the end; the next start finds them");
     let show = settings(Command::new("show").about("Print every setting, its value and where that came from"));
-    Command::new("pontoon")
+    let command = Command::new("pontoon")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A cluster in one binary: Kubernetes' API, Raft, a scheduler, DNS and service networking")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(settings(Command::new("dev").about("Run a whole cluster in this process: no root, no Docker").arg(keep_pods)))
         .subcommand(settings(Command::new("server").about("Run a server: the replicated store, the API, controllers and the scheduler")))
-        .subcommand(Command::new("config").about("Look at settings").subcommand_required(true).subcommand(show))
+        .subcommand(Command::new("config").about("Look at settings").subcommand_required(true).subcommand(show));
+    Globals::augment_args(Verb::augment_subcommands(command))
 }
 
 /// Parses the command line and does what it says.
 pub(crate) fn run() -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
+        Some(("dev", given)) => with_config(given, |config| dev::run(config, given.get_flag("keep-pods"))),
         Some(("server", given)) => with_config(given, server::run),
         Some(("config", given)) => {
             let given = given.subcommand_matches("show").unwrap_or(given);
@@ -31,7 +36,7 @@ pub(crate) fn run() -> ExitCode {
                 Ok(())
             })
         }
-        _ => ExitCode::from(2),
+        _ => verb(&matches),
     }
 }
 
@@ -73,6 +78,26 @@ fn chain(error: &anyhow::Error) -> String {
         }
     }
     parts.join(": ")
+}
+
+fn verb(matches: &ArgMatches) -> ExitCode {
+    let parsed = Verb::from_arg_matches(matches).and_then(|verb| Ok((verb, Globals::from_arg_matches(matches)?)));
+    let (verb, globals) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => error.exit(),
+    };
+    let surroundings = Surroundings { now: jiff::Timestamp::now, command, version: env!("CARGO_PKG_VERSION"), variable };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(pontoon_cli::run(verb, globals, &surroundings, &mut Console::standard()));
+    // Reading standard input blocks a thread that cannot be stopped: the answer is out, do not wait for it.
+    runtime.shutdown_background();
+    code
 }
 
 #[cfg(test)]

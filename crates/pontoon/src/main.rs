@@ -5,7 +5,9 @@
 
 mod command;
 mod config;
+mod dev;
 mod limits;
+mod node;
 mod server;
 mod shutdown;
 mod wiring;
@@ -25,4 +27,10 @@ fn main() -> ExitCode {
         Some(HOLD) => pontoon_network::rootless::holder_main(),
         _ => command::run(),
     }
+}
+
+/// This program with a hidden subcommand.
+fn myself(subcommand: &str) -> Vec<OsString> {
+    let program = std::env::current_exe().unwrap_or_else(|_| "pontoon".into());
+    vec![program.into_os_string(), subcommand.into()]
 }
