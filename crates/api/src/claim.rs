@@ -16,11 +16,23 @@ pub fn of(kind: &str, object: &Value) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let spec = &object["spec"];
-    let address = spec["clusterIP"].as_str().filter(|address| !matches!(*address, "" | "None"));
-    let mut claims: BTreeSet<String> = address.filter(|_| spec["type"] != "ExternalName").map(address_claim).into_iter().collect();
+    let address = spec["clusterIP"]
+        .as_str()
+        .filter(|address| !matches!(*address, "" | "None"));
+    let mut claims: BTreeSet<String> = address
+        .filter(|_| spec["type"] != "ExternalName")
+        .map(address_claim)
+        .into_iter()
+        .collect();
     let ports = spec["ports"].as_array().into_iter().flatten();
-    let ports = ports.filter_map(|port| port["nodePort"].as_u64()).filter(|port| *port > 0);
-    claims.extend(ports.filter_map(|port| u16::try_from(port).ok()).map(port_claim));
+    let ports = ports
+        .filter_map(|port| port["nodePort"].as_u64())
+        .filter(|port| *port > 0);
+    claims.extend(
+        ports
+            .filter_map(|port| u16::try_from(port).ok())
+            .map(port_claim),
+    );
     claims
 }
 
@@ -48,13 +60,22 @@ mod tests {
             "ports": [{"port": 80, "nodePort": 30080}, {"port": 53, "protocol": "UDP", "nodePort": 30053}, {"port": 1}],
         }});
         let claims: Vec<String> = of("Service", &service).into_iter().collect();
-        assert_eq!(claims, ["node-port.30053", "node-port.30080", "service-ip.10.96.0.9"]);
+        assert_eq!(
+            claims,
+            ["node-port.30053", "node-port.30080", "service-ip.10.96.0.9"]
+        );
     }
 
     #[test]
     fn headless_and_external_services_and_other_kinds_claim_no_address() {
         assert!(of("Service", &json!({"spec": {"clusterIP": "None"}})).is_empty());
-        assert!(of("Service", &json!({"spec": {"clusterIP": "10.96.0.9", "type": "ExternalName"}})).is_empty());
+        assert!(
+            of(
+                "Service",
+                &json!({"spec": {"clusterIP": "10.96.0.9", "type": "ExternalName"}})
+            )
+            .is_empty()
+        );
         assert!(of("Pod", &json!({"spec": {"clusterIP": "10.96.0.9"}})).is_empty());
     }
 }

@@ -12,7 +12,9 @@ mod progress;
 mod rollout;
 mod scale;
 
-use crate::controller::{Context, Controller, EventNote, EventType, Intent, Plan, PlanError, Requeue};
+use crate::controller::{
+    Context, Controller, EventNote, EventType, Intent, Plan, PlanError, Requeue,
+};
 use crate::ownership::{OwnerOf, claim, selector};
 use crate::replica_set;
 use history::Revisions;
@@ -47,8 +49,14 @@ impl Controller for DeploymentController {
             }
             // Recreate waits for old pods to be gone.
             "pods" if change.after.is_none() => {
-                if let Some(owner) = object.controller().filter(|owner| &*owner.kind == "ReplicaSet")
-                    && let Some(set) = view.get(&Key::new(replica_set::RESOURCE, &object.key.namespace, &owner.name))
+                if let Some(owner) = object
+                    .controller()
+                    .filter(|owner| &*owner.kind == "ReplicaSet")
+                    && let Some(set) = view.get(&Key::new(
+                        replica_set::RESOURCE,
+                        &object.key.namespace,
+                        &owner.name,
+                    ))
                 {
                     wake_owner(set, view, wake);
                 }
@@ -58,21 +66,42 @@ impl Controller for DeploymentController {
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        view.list(RESOURCE, None).map(|object| object.key.clone()).collect()
+        view.list(RESOURCE, None)
+            .map(|object| object.key.clone())
+            .collect()
     }
 
     fn plan(&self, view: &View, key: &Key, context: &Context<'_>) -> Result<Plan, PlanError> {
-        let Some(object) = view.get(key) else { return Ok(Plan::default()) };
+        let Some(object) = view.get(key) else {
+            return Ok(Plan::default());
+        };
         let deployment: Deployment = object.decode()?;
-        let Some(spec) = deployment.spec.clone() else { return Ok(Plan::default()) };
-        let owner = OwnerOf { object, api_version: "apps/v1", kind: "Deployment" };
-        let claimed = claim(view, &owner, &selector(&spec.selector)?, replica_set::RESOURCE)?;
+        let Some(spec) = deployment.spec.clone() else {
+            return Ok(Plan::default());
+        };
+        let owner = OwnerOf {
+            object,
+            api_version: "apps/v1",
+            kind: "Deployment",
+        };
+        let claimed = claim(
+            view,
+            &owner,
+            &selector(&spec.selector)?,
+            replica_set::RESOURCE,
+        )?;
         if !claimed.writes.is_empty() {
-            return Ok(Plan { writes: claimed.writes, ..Plan::default() });
+            return Ok(Plan {
+                writes: claimed.writes,
+                ..Plan::default()
+            });
         }
         let mut sets = Vec::with_capacity(claimed.owned.len());
         for set in &claimed.owned {
-            sets.push(Set { object: set.clone(), set: set.decode()? });
+            sets.push(Set {
+                object: set.clone(),
+                set: set.decode()?,
+            });
         }
         let rollout = Rollout::new(view, &owner, &deployment, spec, sets, context);
         rollout.plan()
@@ -81,7 +110,9 @@ impl Controller for DeploymentController {
 
 fn wake_owner(set: &Object, view: &View, wake: &mut dyn FnMut(Key)) {
     match set.controller() {
-        Some(owner) if &*owner.kind == "Deployment" => wake(Key::new(RESOURCE, &set.key.namespace, &owner.name)),
+        Some(owner) if &*owner.kind == "Deployment" => {
+            wake(Key::new(RESOURCE, &set.key.namespace, &owner.name))
+        }
         Some(_) => {}
         None => view
             .list(RESOURCE, Some(&set.key.namespace))
@@ -91,10 +122,15 @@ fn wake_owner(set: &Object, view: &View, wake: &mut dyn FnMut(Key)) {
 }
 
 fn selects(deployment: &Object, set: &Object) -> bool {
-    let spec = deployment.decode::<Deployment>().ok().and_then(|deployment| deployment.spec);
-    spec.and_then(|spec| selector(&spec.selector).ok()).is_some_and(|selector| {
-        !selector.is_empty() && selector.matches(|label| set.meta.labels.get(label).map(|value| &**value))
-    })
+    let spec = deployment
+        .decode::<Deployment>()
+        .ok()
+        .and_then(|deployment| deployment.spec);
+    spec.and_then(|spec| selector(&spec.selector).ok())
+        .is_some_and(|selector| {
+            !selector.is_empty()
+                && selector.matches(|label| set.meta.labels.get(label).map(|value| &**value))
+        })
 }
 
 /// One ReplicaSet of a Deployment.
@@ -107,7 +143,11 @@ pub(crate) struct Set {
 impl Set {
     /// `spec.replicas`.
     pub(crate) fn desired(&self) -> i32 {
-        self.set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+        self.set
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.replicas)
+            .unwrap_or(1)
     }
 
     /// `status.replicas`.
@@ -117,26 +157,45 @@ impl Set {
 
     /// `status.readyReplicas`.
     pub(crate) fn ready(&self) -> i32 {
-        self.set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0)
+        self.set
+            .status
+            .as_ref()
+            .and_then(|status| status.ready_replicas)
+            .unwrap_or(0)
     }
 
     /// `status.availableReplicas`.
     pub(crate) fn available(&self) -> i32 {
-        self.set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
+        self.set
+            .status
+            .as_ref()
+            .and_then(|status| status.available_replicas)
+            .unwrap_or(0)
     }
 
     pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
-        self.set.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+        self.set
+            .metadata
+            .annotations
+            .as_ref()?
+            .get(name)
+            .map(String::as_str)
     }
 
     /// Its revision in the Deployment's history; 0 when it has none.
     pub(crate) fn revision(&self) -> i64 {
-        self.annotation(REVISION).and_then(|revision| revision.parse().ok()).unwrap_or(0)
+        self.annotation(REVISION)
+            .and_then(|revision| revision.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Seconds since the epoch of its creation: what "older" means.
     pub(crate) fn created(&self) -> i64 {
-        self.set.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
+        self.set
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(0, |time| time.0.as_second())
     }
 }
 
@@ -161,7 +220,14 @@ impl<'a> Rollout<'a> {
         context: &'a Context<'a>,
     ) -> Self {
         sets.sort_by(|a, b| (a.created(), &a.object.key).cmp(&(b.created(), &b.object.key)));
-        Self { view, owner, deployment, spec, sets, context }
+        Self {
+            view,
+            owner,
+            deployment,
+            spec,
+            sets,
+            context,
+        }
     }
 
     fn plan(&self) -> Result<Plan, PlanError> {
@@ -200,16 +266,31 @@ impl<'a> Rollout<'a> {
     }
 
     fn is_recreate(&self) -> bool {
-        self.spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
+        self.spec
+            .strategy
+            .as_ref()
+            .and_then(|strategy| strategy.type_.as_deref())
+            == Some("Recreate")
     }
 
     pub(crate) fn note(&self, plan: &mut Plan, kind: EventType, reason: &str, message: String) {
         let about = self.owner.object.clone();
-        plan.events.push(EventNote { about, kind, reason: reason.to_owned(), message, made: None });
+        plan.events.push(EventNote {
+            about,
+            kind,
+            reason: reason.to_owned(),
+            message,
+            made: None,
+        });
     }
 
     /// Changes a set's size, with the annotations that go with it.
-    pub(crate) fn resize(&self, plan: &mut Plan, set: &Set, replicas: i32) -> Result<(), PlanError> {
+    pub(crate) fn resize(
+        &self,
+        plan: &mut Plan,
+        set: &Set,
+        replicas: i32,
+    ) -> Result<(), PlanError> {
         let mut value = set.object.value()?;
         let before = set.desired();
         value["spec"]["replicas"] = replicas.into();
@@ -219,17 +300,25 @@ impl<'a> Rollout<'a> {
         }
         if replicas != before {
             let direction = if replicas > before { "up" } else { "down" };
-            let message = format!("Scaled {direction} replica set {} from {before} to {replicas}", set.object.key.name);
+            let message = format!(
+                "Scaled {direction} replica set {} from {before} to {replicas}",
+                set.object.key.name
+            );
             self.note(plan, EventType::Normal, "ScalingReplicaSet", message);
         }
-        plan.writes.push(Intent::Update { base: set.object.clone(), object: value, part: Part::Main });
+        plan.writes.push(Intent::Update {
+            base: set.object.clone(),
+            object: value,
+            part: Part::Main,
+        });
         Ok(())
     }
 
     /// What the Deployment's size was when a set was last sized: how a change of it is noticed.
     pub(crate) fn annotate_size(&self, set: &mut serde_json::Value) {
         set["metadata"]["annotations"][DESIRED] = self.replicas().to_string().into();
-        set["metadata"]["annotations"][MAX] = (self.replicas() + self.max_surge()).to_string().into();
+        set["metadata"]["annotations"][MAX] =
+            (self.replicas() + self.max_surge()).to_string().into();
     }
 
     /// Looks again after `wait`, or sooner if that is asked already.

@@ -25,9 +25,13 @@ fn wake_services(change: &Change, view: &View, wake: &mut dyn FnMut(Key)) {
         SERVICES => wake(object.key.clone()),
         "pods" if matters(change) => {
             for service in view.list(SERVICES, Some(&object.key.namespace)) {
-                let Some(selector) = selector_of(service) else { continue };
+                let Some(selector) = selector_of(service) else {
+                    continue;
+                };
                 let selects = |pod: &Option<Arc<Object>>| {
-                    pod.as_ref().is_some_and(|pod| selector.matches(|label| pod.meta.labels.get(label).map(|value| &**value)))
+                    pod.as_ref().is_some_and(|pod| {
+                        selector.matches(|label| pod.meta.labels.get(label).map(|value| &**value))
+                    })
                 };
                 if selects(&change.before) || selects(&change.after) {
                     wake(service.key.clone());
@@ -40,14 +44,24 @@ fn wake_services(change: &Change, view: &View, wake: &mut dyn FnMut(Key)) {
 
 /// Whether a pod's change can change a service: not if only counts or times moved.
 fn matters(change: &Change) -> bool {
-    let (Some(before), Some(after)) = (&change.before, &change.after) else { return true };
-    if before.meta.labels != after.meta.labels || before.meta.deleting != after.meta.deleting || before.meta.node != after.meta.node {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else {
+        return true;
+    };
+    if before.meta.labels != after.meta.labels
+        || before.meta.deleting != after.meta.deleting
+        || before.meta.node != after.meta.node
+    {
         return true;
     }
     let facts = |object: &Object| {
         let pod: Pod = object.decode().ok()?;
         let status = pod.status.clone().unwrap_or_default();
-        Some((crate::pod::is_ready(&pod), crate::pod::is_terminal(&pod), status.pod_ips, status.pod_ip))
+        Some((
+            crate::pod::is_ready(&pod),
+            crate::pod::is_terminal(&pod),
+            status.pod_ips,
+            status.pod_ip,
+        ))
     };
     facts(before) != facts(after)
 }
@@ -63,6 +77,9 @@ fn selector(service: &Service) -> Option<LabelSelector> {
     if spec.type_.as_deref() == Some("ExternalName") {
         return None;
     }
-    let selector: &BTreeMap<String, String> = spec.selector.as_ref().filter(|selector| !selector.is_empty())?;
+    let selector: &BTreeMap<String, String> = spec
+        .selector
+        .as_ref()
+        .filter(|selector| !selector.is_empty())?;
     Some(LabelSelector::from_map(selector))
 }

@@ -24,4 +24,6 @@ pub mod replica_set;
 pub mod scheduling;
 pub mod service_accounts;
 
-pub use controller::{Context, Controller, EventNote, EventType, Intent, Liveness, Plan, PlanError, Requeue};
+pub use controller::{
+    Context, Controller, EventNote, EventType, Intent, Liveness, Plan, PlanError, Requeue,
+};

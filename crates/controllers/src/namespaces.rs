@@ -24,26 +24,40 @@ impl Controller for NamespaceController {
             wake(object.key.clone());
         } else if !object.key.namespace.is_empty() {
             let key = Key::new(RESOURCE, "", &object.key.namespace);
-            if view.get(&key).is_some_and(|namespace| namespace.meta.deleting) {
+            if view
+                .get(&key)
+                .is_some_and(|namespace| namespace.meta.deleting)
+            {
                 wake(key);
             }
         }
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        view.list(RESOURCE, None).filter(|object| object.meta.deleting).map(|object| object.key.clone()).collect()
+        view.list(RESOURCE, None)
+            .filter(|object| object.meta.deleting)
+            .map(|object| object.key.clone())
+            .collect()
     }
 
     fn plan(&self, view: &View, key: &Key, _context: &Context<'_>) -> Result<Plan, PlanError> {
         let mut plan = Plan::default();
-        let Some(namespace) = view.get(key).filter(|namespace| namespace.meta.deleting) else { return Ok(plan) };
+        let Some(namespace) = view.get(key).filter(|namespace| namespace.meta.deleting) else {
+            return Ok(plan);
+        };
         let mut left = false;
         for resource in view.resources_in(&key.name) {
             for object in view.list(&resource, Some(&key.name)) {
                 left = true;
                 if !object.meta.deleting && plan.writes.len() < CONTENT {
-                    let options = Options { grace_seconds: None, propagation: Some(Propagation::Background) };
-                    plan.writes.push(Intent::Delete { base: object.clone(), options });
+                    let options = Options {
+                        grace_seconds: None,
+                        propagation: Some(Propagation::Background),
+                    };
+                    plan.writes.push(Intent::Delete {
+                        base: object.clone(),
+                        options,
+                    });
                 }
             }
         }

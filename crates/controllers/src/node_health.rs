@@ -4,7 +4,9 @@
 //! is tainted; pods leave once they no longer tolerate the taint. When most nodes vanish at once nothing is evicted:
 //! the control plane was probably the one cut off.
 
-use crate::controller::{Context, Controller, EventNote, EventType, Intent, Plan, PlanError, Requeue};
+use crate::controller::{
+    Context, Controller, EventNote, EventType, Intent, Plan, PlanError, Requeue,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -41,20 +43,34 @@ impl Controller for NodeHealthController {
         match &*object.key.resource {
             RESOURCE => wake(object.key.clone()),
             // A pod that comes to a tainted node has its own time to leave.
-            "pods" if change.before.as_ref().and_then(|pod| pod.meta.node.as_ref()) != object.meta.node.as_ref() => {
-                object.meta.node.iter().for_each(|node| wake(Key::new(RESOURCE, "", node)));
+            "pods"
+                if change
+                    .before
+                    .as_ref()
+                    .and_then(|pod| pod.meta.node.as_ref())
+                    != object.meta.node.as_ref() =>
+            {
+                object
+                    .meta
+                    .node
+                    .iter()
+                    .for_each(|node| wake(Key::new(RESOURCE, "", node)));
             }
             _ => {}
         }
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        view.list(RESOURCE, None).map(|object| object.key.clone()).collect()
+        view.list(RESOURCE, None)
+            .map(|object| object.key.clone())
+            .collect()
     }
 
     fn plan(&self, view: &View, key: &Key, context: &Context<'_>) -> Result<Plan, PlanError> {
         let mut plan = Plan::default();
-        let Some(object) = view.get(key) else { return Ok(plan) };
+        let Some(object) = view.get(key) else {
+            return Ok(plan);
+        };
         let node: Node = object.decode()?;
         let silence = silence(&key.name, context);
         if silence < GRACE {
@@ -73,23 +89,49 @@ impl Controller for NodeHealthController {
 
 /// How long a node has been silent under this leadership.
 fn silence(name: &str, context: &Context<'_>) -> Duration {
-    let since = context.liveness.last_heard(name).unwrap_or_else(|| context.liveness.leading_since());
+    let since = context
+        .liveness
+        .last_heard(name)
+        .unwrap_or_else(|| context.liveness.leading_since());
     let silent = context.now.duration_since(since);
-    if silent.is_negative() { Duration::ZERO } else { silent.unsigned_abs() }
+    if silent.is_negative() {
+        Duration::ZERO
+    } else {
+        silent.unsigned_abs()
+    }
 }
 
 fn ready(node: &Node) -> Option<&NodeCondition> {
-    node.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == "Ready")
+    node.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == "Ready")
 }
 
-fn mark_unknown(plan: &mut Plan, object: &Arc<Object>, node: &Node, now: Timestamp) -> Result<(), PlanError> {
+fn mark_unknown(
+    plan: &mut Plan,
+    object: &Arc<Object>,
+    node: &Node,
+    now: Timestamp,
+) -> Result<(), PlanError> {
     let mut status = node.status.clone().unwrap_or_default();
     let conditions = status.conditions.get_or_insert_default();
     let at = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
-    if !conditions.iter().any(|condition| condition.type_ == "Ready") {
-        conditions.push(NodeCondition { type_: "Ready".into(), ..NodeCondition::default() });
+    if !conditions
+        .iter()
+        .any(|condition| condition.type_ == "Ready")
+    {
+        conditions.push(NodeCondition {
+            type_: "Ready".into(),
+            ..NodeCondition::default()
+        });
     }
-    for condition in conditions.iter_mut().filter(|condition| condition.status != "Unknown") {
+    for condition in conditions
+        .iter_mut()
+        .filter(|condition| condition.status != "Unknown")
+    {
         condition.status = "Unknown".into();
         condition.reason = Some("NodeStatusUnknown".into());
         condition.message = Some("The node's agent stopped sending heartbeats.".into());
@@ -97,7 +139,11 @@ fn mark_unknown(plan: &mut Plan, object: &Arc<Object>, node: &Node, now: Timesta
     }
     let mut value = object.value()?;
     value["status"] = serde_json::to_value(status)?;
-    plan.writes.push(Intent::Update { base: object.clone(), object: value, part: Part::Status });
+    plan.writes.push(Intent::Update {
+        base: object.clone(),
+        object: value,
+        part: Part::Status,
+    });
     plan.events.push(EventNote {
         about: object.clone(),
         kind: EventType::Warning,
@@ -109,23 +155,47 @@ fn mark_unknown(plan: &mut Plan, object: &Arc<Object>, node: &Node, now: Timesta
 }
 
 /// Puts the taints that stand for the Ready condition; true when they had to change.
-fn set_taints(plan: &mut Plan, object: &Arc<Object>, node: &Node, now: Timestamp) -> Result<bool, PlanError> {
+fn set_taints(
+    plan: &mut Plan,
+    object: &Arc<Object>,
+    node: &Node,
+    now: Timestamp,
+) -> Result<bool, PlanError> {
     let wanted = match ready(node).map(|ready| ready.status.as_str()) {
         Some("True") => None,
         Some("Unknown") => Some(UNREACHABLE),
         _ => Some(NOT_READY),
     };
-    let before = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    let before = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.clone())
+        .unwrap_or_default();
     let ours = |taint: &Taint| [NOT_READY, UNREACHABLE].contains(&taint.key.as_str());
-    let mut taints: Vec<Taint> = before.iter().filter(|taint| !ours(taint)).cloned().collect();
+    let mut taints: Vec<Taint> = before
+        .iter()
+        .filter(|taint| !ours(taint))
+        .cloned()
+        .collect();
     for effect in wanted.iter().flat_map(|_| ["NoSchedule", "NoExecute"]) {
         let key = wanted.unwrap_or_default();
-        let kept = before.iter().find(|taint| taint.key == key && taint.effect == effect).cloned();
+        let kept = before
+            .iter()
+            .find(|taint| taint.key == key && taint.effect == effect)
+            .cloned();
         let at = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
-        taints.push(kept.unwrap_or_else(|| Taint { key: key.into(), effect: effect.into(), value: None, time_added: Some(at) }));
+        taints.push(kept.unwrap_or_else(|| Taint {
+            key: key.into(),
+            effect: effect.into(),
+            value: None,
+            time_added: Some(at),
+        }));
     }
     let sorted = |taints: &[Taint]| {
-        let mut names: Vec<(String, String)> = taints.iter().map(|taint| (taint.key.clone(), taint.effect.clone())).collect();
+        let mut names: Vec<(String, String)> = taints
+            .iter()
+            .map(|taint| (taint.key.clone(), taint.effect.clone()))
+            .collect();
         names.sort();
         names
     };
@@ -140,18 +210,40 @@ fn set_taints(plan: &mut Plan, object: &Arc<Object>, node: &Node, now: Timestamp
     } else {
         value["spec"]["taints"] = serde_json::to_value(taints)?;
     }
-    plan.writes.push(Intent::Update { base: object.clone(), object: value, part: Part::Main });
+    plan.writes.push(Intent::Update {
+        base: object.clone(),
+        object: value,
+        part: Part::Main,
+    });
     Ok(true)
 }
 
 /// Deletes the pods that no longer tolerate a NoExecute taint of the node, and looks again when the next one's time is up.
-fn evict(plan: &mut Plan, view: &View, object: &Arc<Object>, node: &Node, now: Timestamp) -> Result<(), PlanError> {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-    let taints: Vec<Taint> = taints.into_iter().filter(|taint| taint.effect == "NoExecute").collect();
-    if taints.is_empty() || (taints.iter().any(|taint| taint.key == UNREACHABLE) && most_are_unwell(view)?) {
+fn evict(
+    plan: &mut Plan,
+    view: &View,
+    object: &Arc<Object>,
+    node: &Node,
+    now: Timestamp,
+) -> Result<(), PlanError> {
+    let taints = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.clone())
+        .unwrap_or_default();
+    let taints: Vec<Taint> = taints
+        .into_iter()
+        .filter(|taint| taint.effect == "NoExecute")
+        .collect();
+    if taints.is_empty()
+        || (taints.iter().any(|taint| taint.key == UNREACHABLE) && most_are_unwell(view)?)
+    {
         return Ok(());
     }
-    for pod_object in view.on_node(&object.key.name).filter(|pod| !pod.meta.deleting) {
+    for pod_object in view
+        .on_node(&object.key.name)
+        .filter(|pod| !pod.meta.deleting)
+    {
         let pod: Pod = pod_object.decode()?;
         match leaves_in(&pod, &taints, now) {
             None => {}
@@ -163,7 +255,10 @@ fn evict(plan: &mut Plan, view: &View, object: &Arc<Object>, node: &Node, now: T
                     message: format!("Marking for deletion Pod {}", pod_object.key.path()),
                     made: None,
                 });
-                plan.writes.push(Intent::Delete { base: pod_object.clone(), options: Options::default() });
+                plan.writes.push(Intent::Delete {
+                    base: pod_object.clone(),
+                    options: Options::default(),
+                });
             }
             Some(wait) => {
                 plan.requeue = match plan.requeue {
@@ -181,24 +276,43 @@ fn most_are_unwell(view: &View) -> Result<bool, PlanError> {
     let (mut all, mut unwell) = (0, 0);
     for object in view.list(RESOURCE, None) {
         all += 1;
-        unwell += usize::from(ready(&object.decode::<Node>()?).is_none_or(|ready| ready.status == "Unknown"));
+        unwell += usize::from(
+            ready(&object.decode::<Node>()?).is_none_or(|ready| ready.status == "Unknown"),
+        );
     }
     Ok(all >= SMALL_CLUSTER && unwell * 100 > all * UNHEALTHY_PERCENT)
 }
 
 /// How long a pod may stay; `None` for ever. The shortest of its matching tolerations counts (Kubernetes' taint manager).
 fn leaves_in(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Duration> {
-    let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.clone()).unwrap_or_default();
+    let tolerations = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.tolerations.clone())
+        .unwrap_or_default();
     let mut leaves: Option<Duration> = None;
     for taint in taints {
-        let matching: Vec<&Toleration> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+        let matching: Vec<&Toleration> = tolerations
+            .iter()
+            .filter(|toleration| tolerates(toleration, taint))
+            .collect();
         if matching.is_empty() {
             return Some(Duration::ZERO);
         }
-        let Some(seconds) = matching.iter().filter_map(|toleration| toleration.toleration_seconds).min() else { continue };
+        let Some(seconds) = matching
+            .iter()
+            .filter_map(|toleration| toleration.toleration_seconds)
+            .min()
+        else {
+            continue;
+        };
         let since = taint.time_added.as_ref().map_or(now, |time| time.0);
         let wait = SignedDuration::from_secs(seconds.max(0)) - now.duration_since(since);
-        let wait = if wait.is_negative() { Duration::ZERO } else { wait.unsigned_abs() };
+        let wait = if wait.is_negative() {
+            Duration::ZERO
+        } else {
+            wait.unsigned_abs()
+        };
         leaves = Some(leaves.map_or(wait, |leaves| leaves.min(wait)));
     }
     leaves
@@ -208,6 +322,8 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let effect = toleration.effect.as_deref().unwrap_or_default();
     let key = toleration.key.as_deref().unwrap_or_default();
     let exists = toleration.operator.as_deref() == Some("Exists");
-    let value = toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();
-    (effect.is_empty() || effect == taint.effect) && ((key.is_empty() && exists) || (key == taint.key && (exists || value)))
+    let value = toleration.value.as_deref().unwrap_or_default()
+        == taint.value.as_deref().unwrap_or_default();
+    (effect.is_empty() || effect == taint.effect)
+        && ((key.is_empty() && exists) || (key == taint.key && (exists || value)))
 }

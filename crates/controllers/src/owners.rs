@@ -29,25 +29,34 @@ impl Controller for GarbageCollector {
         let object = change.object();
         match &change.after {
             None => {
-                view.owned_by(&object.meta.uid).for_each(|dependent| wake(dependent.key.clone()));
+                view.owned_by(&object.meta.uid)
+                    .for_each(|dependent| wake(dependent.key.clone()));
             }
             Some(object) if concerns(object) => wake(object.key.clone()),
             Some(_) => {}
         }
         // An owner that waits for its dependents looks again when one of them changes or goes.
         for owner in &object.meta.owners {
-            if let Some(owner) = owner_key(object, owner).and_then(|key| view.get(&key)).filter(|owner| is_waiting(owner)) {
+            if let Some(owner) = owner_key(object, owner)
+                .and_then(|key| view.get(&key))
+                .filter(|owner| is_waiting(owner))
+            {
                 wake(owner.key.clone());
             }
         }
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        view.iter().filter(|object| concerns(object)).map(|object| object.key.clone()).collect()
+        view.iter()
+            .filter(|object| concerns(object))
+            .map(|object| object.key.clone())
+            .collect()
     }
 
     fn plan(&self, view: &View, key: &Key, _context: &Context<'_>) -> Result<Plan, PlanError> {
-        let Some(object) = view.get(key) else { return Ok(Plan::default()) };
+        let Some(object) = view.get(key) else {
+            return Ok(Plan::default());
+        };
         let mut plan = Plan::default();
         if object.meta.deleting && has_finalizer(object, ORPHAN) {
             orphan_dependents(&mut plan, view, object)?;
@@ -69,7 +78,11 @@ fn is_waiting(object: &Object) -> bool {
 }
 
 fn has_finalizer(object: &Object, name: &str) -> bool {
-    object.meta.finalizers.iter().any(|finalizer| &**finalizer == name)
+    object
+        .meta
+        .finalizers
+        .iter()
+        .any(|finalizer| &**finalizer == name)
 }
 
 /// Where an owner is stored; `None` for a kind that is not served. Owners are in the dependent's namespace or in none.
@@ -92,14 +105,22 @@ fn without_finalizer(object: &Arc<Object>, name: &str) -> Result<Intent, PlanErr
             metadata.remove("finalizers");
         }
     }
-    Ok(Intent::Update { base: object.clone(), object: value, part: Part::Main })
+    Ok(Intent::Update {
+        base: object.clone(),
+        object: value,
+        part: Part::Main,
+    })
 }
 
 fn orphan_dependents(plan: &mut Plan, view: &View, owner: &Arc<Object>) -> Result<(), PlanError> {
     for dependent in view.owned_by(&owner.meta.uid).take(DEPENDENTS) {
         let mut value = dependent.value()?;
         drop_references(&mut value, |uid| uid == &*owner.meta.uid);
-        plan.writes.push(Intent::Update { base: dependent.clone(), object: value, part: Part::Main });
+        plan.writes.push(Intent::Update {
+            base: dependent.clone(),
+            object: value,
+            part: Part::Main,
+        });
     }
     if plan.writes.is_empty() {
         plan.writes.push(without_finalizer(owner, ORPHAN)?);
@@ -110,13 +131,27 @@ fn orphan_dependents(plan: &mut Plan, view: &View, owner: &Arc<Object>) -> Resul
 fn delete_dependents(plan: &mut Plan, view: &View, owner: &Arc<Object>) -> Result<(), PlanError> {
     let mut blocked = false;
     for dependent in view.owned_by(&owner.meta.uid) {
-        let blocks = dependent.meta.owners.iter().any(|found| found.uid == owner.meta.uid && found.block_owner_deletion);
+        let blocks = dependent
+            .meta
+            .owners
+            .iter()
+            .any(|found| found.uid == owner.meta.uid && found.block_owner_deletion);
         blocked |= blocks;
         if !dependent.meta.deleting && plan.writes.len() < DEPENDENTS {
             let further = view.owned_by(&dependent.meta.uid).next().is_some();
-            let propagation = if further { Propagation::Foreground } else { Propagation::Background };
-            let options = Options { grace_seconds: None, propagation: Some(propagation) };
-            plan.writes.push(Intent::Delete { base: dependent.clone(), options });
+            let propagation = if further {
+                Propagation::Foreground
+            } else {
+                Propagation::Background
+            };
+            let options = Options {
+                grace_seconds: None,
+                propagation: Some(propagation),
+            };
+            plan.writes.push(Intent::Delete {
+                base: dependent.clone(),
+                options,
+            });
         }
     }
     if plan.writes.is_empty() && !blocked {
@@ -143,11 +178,21 @@ fn judge(plan: &mut Plan, view: &View, object: &Arc<Object>) -> Result<(), PlanE
         return Ok(());
     }
     if left == 0 {
-        plan.writes.push(Intent::Delete { base: object.clone(), options: Options { grace_seconds: None, propagation: Some(Propagation::Background) } });
+        plan.writes.push(Intent::Delete {
+            base: object.clone(),
+            options: Options {
+                grace_seconds: None,
+                propagation: Some(Propagation::Background),
+            },
+        });
         return Ok(());
     }
     let mut value = object.value()?;
     drop_references(&mut value, |uid| gone.contains(&uid));
-    plan.writes.push(Intent::Update { base: object.clone(), object: value, part: Part::Main });
+    plan.writes.push(Intent::Update {
+        base: object.clone(),
+        object: value,
+        part: Part::Main,
+    });
     Ok(())
 }

@@ -4,7 +4,9 @@
 //! what another controls.
 
 use crate::controller::{Intent, PlanError};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as TypedSelector, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector as TypedSelector, OwnerReference,
+};
 use pontoon_api::Part;
 use pontoon_api::selector::LabelSelector;
 use pontoon_state::{Object, View};
@@ -37,7 +39,8 @@ impl OwnerOf<'_> {
 
 /// Reads a spec's selector. One that selects everything is refused by validation; here it selects nothing.
 pub(crate) fn selector(typed: &TypedSelector) -> Result<LabelSelector, PlanError> {
-    LabelSelector::from_typed(typed).map_err(|error| PlanError::Impossible(format!("spec.selector: {error}")))
+    LabelSelector::from_typed(typed)
+        .map_err(|error| PlanError::Impossible(format!("spec.selector: {error}")))
 }
 
 /// What an owner has, and what must be written so that it has it.
@@ -50,17 +53,33 @@ pub(crate) struct Claimed {
 }
 
 /// Finds the objects of `resource` that belong to `owner`, and those it has to adopt or release.
-pub(crate) fn claim(view: &View, owner: &OwnerOf<'_>, selector: &LabelSelector, resource: &str) -> Result<Claimed, PlanError> {
+pub(crate) fn claim(
+    view: &View,
+    owner: &OwnerOf<'_>,
+    selector: &LabelSelector,
+    resource: &str,
+) -> Result<Claimed, PlanError> {
     let mut claimed = Claimed::default();
-    let matches = |object: &Object| !selector.is_empty() && selector.matches(|label| object.meta.labels.get(label).map(|value| &**value));
-    for object in view.owned_by(&owner.object.meta.uid).filter(|object| *object.key.resource == *resource) {
-        if object.controller().is_none_or(|controller| controller.uid != owner.object.meta.uid) {
+    let matches = |object: &Object| {
+        !selector.is_empty()
+            && selector.matches(|label| object.meta.labels.get(label).map(|value| &**value))
+    };
+    for object in view
+        .owned_by(&owner.object.meta.uid)
+        .filter(|object| *object.key.resource == *resource)
+    {
+        if object
+            .controller()
+            .is_none_or(|controller| controller.uid != owner.object.meta.uid)
+        {
             continue;
         }
         if matches(object) {
             claimed.owned.push(object.clone());
         } else if !owner.object.meta.deleting && !object.meta.deleting {
-            claimed.writes.push(release(object, &owner.object.meta.uid)?);
+            claimed
+                .writes
+                .push(release(object, &owner.object.meta.uid)?);
         }
     }
     if !owner.object.meta.deleting {
@@ -80,9 +99,14 @@ pub(crate) fn selected<'a>(
     resource: &'a str,
     namespace: &'a str,
 ) -> Box<dyn Iterator<Item = &'a Arc<Object>> + 'a> {
-    let matches = |object: &&Arc<Object>| selector.matches(|label| object.meta.labels.get(label).map(|value| &**value));
+    let matches = |object: &&Arc<Object>| {
+        selector.matches(|label| object.meta.labels.get(label).map(|value| &**value))
+    };
     match selector.equality() {
-        Some((label, value)) => Box::new(view.labelled(resource, Some(namespace), label, value).filter(matches)),
+        Some((label, value)) => Box::new(
+            view.labelled(resource, Some(namespace), label, value)
+                .filter(matches),
+        ),
         None => Box::new(view.list(resource, Some(namespace)).filter(matches)),
     }
 }
@@ -94,13 +118,21 @@ fn adopt(object: &Arc<Object>, owner: &OwnerOf<'_>) -> Result<Intent, PlanError>
         Some(references) => references.push(reference),
         None => value["metadata"]["ownerReferences"] = json!([reference]),
     }
-    Ok(Intent::Update { base: object.clone(), object: value, part: Part::Main })
+    Ok(Intent::Update {
+        base: object.clone(),
+        object: value,
+        part: Part::Main,
+    })
 }
 
 fn release(object: &Arc<Object>, owner: &str) -> Result<Intent, PlanError> {
     let mut value = object.value()?;
     drop_references(&mut value, |uid| uid == owner);
-    Ok(Intent::Update { base: object.clone(), object: value, part: Part::Main })
+    Ok(Intent::Update {
+        base: object.clone(),
+        object: value,
+        part: Part::Main,
+    })
 }
 
 /// Removes the owner references whose uid `drops` names.

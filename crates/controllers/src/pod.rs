@@ -6,7 +6,12 @@ use std::time::Duration;
 
 /// The condition of a type, if the pod has it.
 pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+    pod.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == kind)
 }
 
 /// Whether the pod is Ready.
@@ -22,9 +27,15 @@ pub(crate) fn availability(pod: &Pod, min_ready: i32, now: Timestamp) -> Availab
     if min_ready <= 0 {
         return Availability::Available;
     }
-    let Some(since) = ready.last_transition_time.as_ref() else { return Availability::NotReady };
+    let Some(since) = ready.last_transition_time.as_ref() else {
+        return Availability::NotReady;
+    };
     let wait = SignedDuration::from_secs(i64::from(min_ready)) - now.duration_since(since.0);
-    if wait <= SignedDuration::ZERO { Availability::Available } else { Availability::In(wait.unsigned_abs()) }
+    if wait <= SignedDuration::ZERO {
+        Availability::Available
+    } else {
+        Availability::In(wait.unsigned_abs())
+    }
 }
 
 /// See [`availability`].
@@ -40,7 +51,10 @@ pub(crate) enum Availability {
 
 /// `status.phase`, `Pending` when unset.
 pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("Pending")
 }
 
 /// Whether the pod has ended for good.
@@ -60,5 +74,9 @@ pub(crate) fn is_active(pod: &Pod) -> bool {
 
 /// The node's name, if the pod is bound.
 pub(crate) fn node(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
+    pod.spec
+        .as_ref()?
+        .node_name
+        .as_deref()
+        .filter(|node| !node.is_empty())
 }

@@ -32,33 +32,48 @@ impl Controller for PodCleanup {
     fn wakes(&self, change: &Change, view: &View, wake: &mut dyn FnMut(Key)) {
         let object = change.object();
         match &*object.key.resource {
-            PODS if change.after.is_some() && object.meta.node.is_some() => wake(object.key.clone()),
+            PODS if change.after.is_some() && object.meta.node.is_some() => {
+                wake(object.key.clone())
+            }
             NODES if change.after.is_none() || change.before.is_none() => {
-                view.on_node(&object.key.name).for_each(|pod| wake(pod.key.clone()));
+                view.on_node(&object.key.name)
+                    .for_each(|pod| wake(pod.key.clone()));
             }
             _ => {}
         }
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        view.list(PODS, None).filter(|pod| pod.meta.node.is_some()).map(|pod| pod.key.clone()).collect()
+        view.list(PODS, None)
+            .filter(|pod| pod.meta.node.is_some())
+            .map(|pod| pod.key.clone())
+            .collect()
     }
 
     fn plan(&self, view: &View, key: &Key, context: &Context<'_>) -> Result<Plan, PlanError> {
         let mut plan = Plan::default();
-        let Some(object) = view.get(key) else { return Ok(plan) };
-        let Some(node) = &object.meta.node else { return Ok(plan) };
+        let Some(object) = view.get(key) else {
+            return Ok(plan);
+        };
+        let Some(node) = &object.meta.node else {
+            return Ok(plan);
+        };
         let gone = view.get(&Key::new(NODES, "", node)).is_none();
         let pod: Pod = object.decode()?;
-        let marked = crate::pod::condition(&pod, CONDITION)
-            .filter(|condition| condition.status == "True" && condition.reason.as_deref() == Some(REASON));
+        let marked = crate::pod::condition(&pod, CONDITION).filter(|condition| {
+            condition.status == "True" && condition.reason.as_deref() == Some(REASON)
+        });
         match (gone, marked) {
             (false, None) => {}
             (false, Some(_)) => plan.writes.push(mark(object, pod, false, context.now)?),
             (true, None) => plan.writes.push(mark(object, pod, true, context.now)?),
             (true, Some(condition)) => {
-                let since = condition.last_transition_time.as_ref().map_or(context.now, |time| time.0);
-                let quarantine = SignedDuration::try_from(QUARANTINE).unwrap_or(SignedDuration::MAX);
+                let since = condition
+                    .last_transition_time
+                    .as_ref()
+                    .map_or(context.now, |time| time.0);
+                let quarantine =
+                    SignedDuration::try_from(QUARANTINE).unwrap_or(SignedDuration::MAX);
                 let left = quarantine - context.now.duration_since(since);
                 if left > SignedDuration::ZERO {
                     plan.requeue = Requeue::After(left.unsigned_abs());
@@ -82,11 +97,17 @@ fn mark(object: &Arc<Object>, pod: Pod, gone: bool, now: Timestamp) -> Result<In
             status: "True".into(),
             reason: Some(REASON.into()),
             message: Some("PodGC: node no longer exists".into()),
-            last_transition_time: Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
+            last_transition_time: Some(Time(
+                Timestamp::from_second(now.as_second()).unwrap_or(now),
+            )),
             ..PodCondition::default()
         });
     }
     let mut value = object.value()?;
     value["status"] = serde_json::to_value(status)?;
-    Ok(Intent::Update { base: object.clone(), object: value, part: Part::Status })
+    Ok(Intent::Update {
+        base: object.clone(),
+        object: value,
+        part: Part::Status,
+    })
 }

@@ -3,7 +3,9 @@
 //! Follows Kubernetes' ReplicaSet controller: adoption and release by selector, creation that starts slowly (1, 2, 4, ...
 //! as plans succeed), and deletion of the pods that are missed least first.
 
-use crate::controller::{Context, Controller, EventNote, EventType, Intent, Plan, PlanError, Requeue};
+use crate::controller::{
+    Context, Controller, EventNote, EventType, Intent, Plan, PlanError, Requeue,
+};
 use crate::limits::BURST_REPLICAS;
 use crate::ownership::{OwnerOf, claim, selector};
 use crate::pod::{self, Availability};
@@ -36,33 +38,52 @@ impl Controller for ReplicaSetController {
     fn wakes(&self, change: &Change, view: &View, wake: &mut dyn FnMut(Key)) {
         match &*change.object().key.resource {
             RESOURCE => wake(change.object().key.clone()),
-            PODS => [&change.before, &change.after].into_iter().flatten().for_each(|pod| wake_owner(pod, view, wake)),
+            PODS => [&change.before, &change.after]
+                .into_iter()
+                .flatten()
+                .for_each(|pod| wake_owner(pod, view, wake)),
             _ => {}
         }
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        view.list(RESOURCE, None).map(|object| object.key.clone()).collect()
+        view.list(RESOURCE, None)
+            .map(|object| object.key.clone())
+            .collect()
     }
 
     fn plan(&self, view: &View, key: &Key, context: &Context<'_>) -> Result<Plan, PlanError> {
-        let Some(object) = view.get(key) else { return Ok(Plan::default()) };
+        let Some(object) = view.get(key) else {
+            return Ok(Plan::default());
+        };
         let set: ReplicaSet = object.decode()?;
-        let owner = OwnerOf { object, api_version: "apps/v1", kind: "ReplicaSet" };
-        let Some(spec) = &set.spec else { return Ok(Plan::default()) };
+        let owner = OwnerOf {
+            object,
+            api_version: "apps/v1",
+            kind: "ReplicaSet",
+        };
+        let Some(spec) = &set.spec else {
+            return Ok(Plan::default());
+        };
         let selector = selector(&spec.selector)?;
         let claimed = claim(view, &owner, &selector, PODS)?;
         let pods = read_pods(&claimed.owned)?;
-        let mut plan = Plan { writes: claimed.writes, ..Plan::default() };
+        let mut plan = Plan {
+            writes: claimed.writes,
+            ..Plan::default()
+        };
         if !plan.writes.is_empty() {
             // What is adopted or released counts from the next plan on; that change wakes this key.
             return Ok(plan);
         }
         if !object.meta.deleting {
             let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
-            let active: Vec<&(Arc<Object>, Pod)> = pods.iter().filter(|(_, pod)| pod::is_active(pod)).collect();
+            let active: Vec<&(Arc<Object>, Pod)> =
+                pods.iter().filter(|(_, pod)| pod::is_active(pod)).collect();
             if active.len() < wanted {
-                let missing = (wanted - active.len()).min(BURST_REPLICAS).min(1 << context.successes.min(16));
+                let missing = (wanted - active.len())
+                    .min(BURST_REPLICAS)
+                    .min(1 << context.successes.min(16));
                 create(&mut plan, &owner, &set, spec.template.as_ref(), missing)?;
             } else if active.len() > wanted {
                 delete(&mut plan, object, active, wanted, context.now);
@@ -78,7 +99,9 @@ impl Controller for ReplicaSetController {
 
 fn wake_owner(pod: &Object, view: &View, wake: &mut dyn FnMut(Key)) {
     match pod.controller() {
-        Some(owner) if &*owner.kind == "ReplicaSet" => wake(Key::new(RESOURCE, &pod.key.namespace, &owner.name)),
+        Some(owner) if &*owner.kind == "ReplicaSet" => {
+            wake(Key::new(RESOURCE, &pod.key.namespace, &owner.name))
+        }
         Some(_) => {}
         None => {
             for set in view.list(RESOURCE, Some(&pod.key.namespace)) {
@@ -91,14 +114,21 @@ fn wake_owner(pod: &Object, view: &View, wake: &mut dyn FnMut(Key)) {
 }
 
 fn selects(set: &Object, pod: &Object) -> bool {
-    let selector = set.decode::<ReplicaSet>().ok().and_then(|set| LabelSelector::from_typed(&set.spec?.selector).ok());
+    let selector = set
+        .decode::<ReplicaSet>()
+        .ok()
+        .and_then(|set| LabelSelector::from_typed(&set.spec?.selector).ok());
     selector.is_some_and(|selector| {
-        !selector.is_empty() && selector.matches(|label| pod.meta.labels.get(label).map(|value| &**value))
+        !selector.is_empty()
+            && selector.matches(|label| pod.meta.labels.get(label).map(|value| &**value))
     })
 }
 
 fn read_pods(objects: &[Arc<Object>]) -> Result<Vec<(Arc<Object>, Pod)>, PlanError> {
-    objects.iter().map(|object| Ok((object.clone(), object.decode()?))).collect()
+    objects
+        .iter()
+        .map(|object| Ok((object.clone(), object.decode()?)))
+        .collect()
 }
 
 fn create(
@@ -108,7 +138,9 @@ fn create(
     template: Option<&PodTemplateSpec>,
     count: usize,
 ) -> Result<(), PlanError> {
-    let Some(template) = template else { return Ok(()) };
+    let Some(template) = template else {
+        return Ok(());
+    };
     let metadata = template.metadata.clone().unwrap_or_default();
     let pod = json!({
         "apiVersion": "v1",
@@ -144,15 +176,26 @@ fn without_nulls(mut object: serde_json::Value) -> serde_json::Value {
     object
 }
 
-fn delete(plan: &mut Plan, set: &Arc<Object>, mut active: Vec<&(Arc<Object>, Pod)>, wanted: usize, now: Timestamp) {
+fn delete(
+    plan: &mut Plan,
+    set: &Arc<Object>,
+    mut active: Vec<&(Arc<Object>, Pod)>,
+    wanted: usize,
+    now: Timestamp,
+) {
     let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, pod) in &active {
-        *on_node.entry(pod::node(pod).unwrap_or_default()).or_insert(0) += 1;
+        *on_node
+            .entry(pod::node(pod).unwrap_or_default())
+            .or_insert(0) += 1;
     }
     active.sort_by_cached_key(|(object, pod)| (rank(pod, &on_node, now), object.key.name.clone()));
     let surplus = (active.len() - wanted).min(BURST_REPLICAS);
     for (object, _) in active.into_iter().take(surplus) {
-        plan.writes.push(Intent::Delete { base: object.clone(), options: Options::default() });
+        plan.writes.push(Intent::Delete {
+            base: object.clone(),
+            options: Options::default(),
+        });
         plan.events.push(EventNote {
             about: set.clone(),
             kind: EventType::Normal,
@@ -164,7 +207,16 @@ fn delete(plan: &mut Plan, set: &Arc<Object>, mut active: Vec<&(Arc<Object>, Pod
 }
 
 /// Which pods are missed least: those first in this order (Kubernetes' `ActivePodsWithRanks`).
-type Rank = (bool, u8, bool, i64, Reverse<usize>, Reverse<i64>, Reverse<i32>, Reverse<i64>);
+type Rank = (
+    bool,
+    u8,
+    bool,
+    i64,
+    Reverse<usize>,
+    Reverse<i64>,
+    Reverse<i32>,
+    Reverse<i64>,
+);
 
 fn rank(pod: &Pod, on_node: &BTreeMap<&str, usize>, now: Timestamp) -> Rank {
     let phase = match pod::phase(pod) {
@@ -172,19 +224,37 @@ fn rank(pod: &Pod, on_node: &BTreeMap<&str, usize>, now: Timestamp) -> Rank {
         "Unknown" => 1,
         _ => 2,
     };
-    let cost = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(DELETION_COST)?.parse().ok());
-    let restarts = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()).map(|status| status.restart_count).max();
+    let cost = pod
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(DELETION_COST)?.parse().ok());
+    let restarts = pod
+        .status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten())
+        .map(|status| status.restart_count)
+        .max();
     let seconds = |time: Option<Timestamp>| time.unwrap_or(now).as_second();
-    let ready_since = pod::condition(pod, "Ready").and_then(|condition| condition.last_transition_time.as_ref()).map(|time| time.0);
+    let ready_since = pod::condition(pod, "Ready")
+        .and_then(|condition| condition.last_transition_time.as_ref())
+        .map(|time| time.0);
     (
         pod::node(pod).is_some(),
         phase,
         pod::is_ready(pod),
         cost.unwrap_or(0),
-        Reverse(on_node.get(pod::node(pod).unwrap_or_default()).copied().unwrap_or(0)),
+        Reverse(
+            on_node
+                .get(pod::node(pod).unwrap_or_default())
+                .copied()
+                .unwrap_or(0),
+        ),
         Reverse(seconds(ready_since)),
         Reverse(restarts.unwrap_or(0)),
-        Reverse(seconds(pod.metadata.creation_timestamp.as_ref().map(|time| time.0))),
+        Reverse(seconds(
+            pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        )),
     )
 }
 
@@ -196,16 +266,26 @@ fn update_status(
     now: Timestamp,
 ) -> Result<(), PlanError> {
     let spec = set.spec.clone().unwrap_or_default();
-    let template_labels = spec.template.and_then(|template| template.metadata?.labels).unwrap_or_default();
+    let template_labels = spec
+        .template
+        .and_then(|template| template.metadata?.labels)
+        .unwrap_or_default();
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
-    let mut status = ReplicaSetStatus { observed_generation: set.metadata.generation, ..ReplicaSetStatus::default() };
+    let mut status = ReplicaSetStatus {
+        observed_generation: set.metadata.generation,
+        ..ReplicaSetStatus::default()
+    };
     let mut counts = [0_i32; 4];
     let mut next: Option<Duration> = None;
     for (_, pod) in pods.iter().filter(|(_, pod)| pod::is_active(pod)) {
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         let availability = pod::availability(pod, min_ready, now);
         counts[0] += 1;
-        counts[1] += i32::from(template_labels.iter().all(|(label, value)| labels.get(label) == Some(value)));
+        counts[1] += i32::from(
+            template_labels
+                .iter()
+                .all(|(label, value)| labels.get(label) == Some(value)),
+        );
         counts[2] += i32::from(availability != Availability::NotReady);
         counts[3] += i32::from(availability == Availability::Available);
         if let Availability::In(wait) = availability {
@@ -226,7 +306,11 @@ fn update_status(
     if status != before {
         let mut value = object.value()?;
         value["status"] = serde_json::to_value(status)?;
-        plan.writes.push(Intent::Update { base: object.clone(), object: value, part: Part::Status });
+        plan.writes.push(Intent::Update {
+            base: object.clone(),
+            object: value,
+            part: Part::Status,
+        });
     }
     Ok(())
 }

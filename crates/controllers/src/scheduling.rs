@@ -62,7 +62,9 @@ impl Scheduling {
         let wake = match &*object.key.resource {
             "nodes" => read::<Node>(object).map(|node| self.cluster.set_node(&node)),
             "services" => read::<Service>(object).map(|service| self.cluster.set_service(&service)),
-            "runtimeclasses.node.k8s.io" => read::<RuntimeClass>(object).map(|class| self.cluster.set_runtime_class(&class)),
+            "runtimeclasses.node.k8s.io" => {
+                read::<RuntimeClass>(object).map(|class| self.cluster.set_runtime_class(&class))
+            }
             "pods" => read::<Pod>(object).map(|pod| self.set_pod(&pod)),
             _ => return,
         };
@@ -71,7 +73,9 @@ impl Scheduling {
 
     fn set_pod(&mut self, pod: &Pod) -> Wake {
         let wake = self.cluster.set_pod(pod);
-        let Some(pending) = self.cluster.pending(pod) else { return wake };
+        let Some(pending) = self.cluster.pending(pod) else {
+            return wake;
+        };
         let key = pending.key().clone();
         self.active.remove(&key);
         let known = self.waiting.remove(&key);
@@ -91,7 +95,9 @@ impl Scheduling {
         let path = object.key.path();
         let wake = match &*object.key.resource {
             "nodes" => self.cluster.remove_node(&object.key.name),
-            "services" => self.cluster.remove_service(&object.key.namespace, &object.key.name),
+            "services" => self
+                .cluster
+                .remove_service(&object.key.namespace, &object.key.name),
             "runtimeclasses.node.k8s.io" => self.cluster.remove_runtime_class(&object.key.name),
             "pods" => {
                 self.active.remove(path.as_str());
@@ -107,8 +113,13 @@ impl Scheduling {
         if wake == Wake::NONE || self.waiting.is_empty() {
             return;
         }
-        let helped: Vec<_> = self.waiting.extract_if(|_, (_, helps, _)| helps.intersects(wake)).collect();
-        helped.into_iter().for_each(|(_, (pending, ..))| self.activate(pending));
+        let helped: Vec<_> = self
+            .waiting
+            .extract_if(|_, (_, helps, _)| helps.intersects(wake))
+            .collect();
+        helped
+            .into_iter()
+            .for_each(|(_, (pending, ..))| self.activate(pending));
     }
 
     fn activate(&mut self, pending: PendingPod) {
@@ -120,8 +131,12 @@ impl Scheduling {
 
     /// Tries pods again that waited long, whatever happened.
     pub fn retry_due(&mut self, now: Duration) {
-        let due: Vec<_> = self.waiting.extract_if(|_, (_, _, retry)| *retry <= now).collect();
-        due.into_iter().for_each(|(_, (pending, ..))| self.activate(pending));
+        let due: Vec<_> = self
+            .waiting
+            .extract_if(|_, (_, _, retry)| *retry <= now)
+            .collect();
+        due.into_iter()
+            .for_each(|(_, (pending, ..))| self.activate(pending));
     }
 
     /// Whether a round would do anything.
@@ -140,21 +155,31 @@ impl Scheduling {
             batch.extend(self.active.remove(&key));
         }
         let decisions = schedule(&mut self.cluster, &batch);
-        let mut by_key: HashMap<Arc<str>, PendingPod> = batch.into_iter().map(|pod| (pod.key().clone(), pod)).collect();
+        let mut by_key: HashMap<Arc<str>, PendingPod> = batch
+            .into_iter()
+            .map(|pod| (pod.key().clone(), pod))
+            .collect();
         let mut placements = Vec::with_capacity(decisions.len());
         for decision in decisions {
             let (pod, uid, node) = match decision {
                 Decision::Bind { pod, uid, node } => (pod, uid, Ok(node)),
                 Decision::Unschedulable { pod, uid, why } => {
                     if let Some(pending) = by_key.remove(&pod) {
-                        self.waiting.insert(pod.clone(), (pending, why.wake(), now + UNSCHEDULABLE_RETRY));
+                        self.waiting.insert(
+                            pod.clone(),
+                            (pending, why.wake(), now + UNSCHEDULABLE_RETRY),
+                        );
                     }
                     (pod, uid, Err(why))
                 }
                 Decision::AlreadyPlaced { .. } => continue,
             };
             let (namespace, name) = pod.split_once('/').unwrap_or(("", &pod));
-            placements.push(Placement { key: Key::new("pods", namespace, name), uid, node });
+            placements.push(Placement {
+                key: Key::new("pods", namespace, name),
+                uid,
+                node,
+            });
         }
         placements
     }
@@ -169,7 +194,9 @@ impl Scheduling {
     pub fn refused(&mut self, key: &Key, uid: &PodUid, view: &View) {
         let wake = self.cluster.forget(&key.path(), uid);
         self.wake(wake);
-        let Some(pod) = view.get(key).and_then(|object| read::<Pod>(object)) else { return };
+        let Some(pod) = view.get(key).and_then(|object| read::<Pod>(object)) else {
+            return;
+        };
         if is_pending(&pod)
             && let Some(pending) = self.cluster.pending(&pod)
         {

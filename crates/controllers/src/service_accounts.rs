@@ -27,12 +27,16 @@ impl Controller for ServiceAccountController {
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        view.list(NAMESPACES, None).map(|object| object.key.clone()).collect()
+        view.list(NAMESPACES, None)
+            .map(|object| object.key.clone())
+            .collect()
     }
 
     fn plan(&self, view: &View, key: &Key, _context: &Context<'_>) -> Result<Plan, PlanError> {
         let mut plan = Plan::default();
-        let live = view.get(key).is_some_and(|namespace| !namespace.meta.deleting);
+        let live = view
+            .get(key)
+            .is_some_and(|namespace| !namespace.meta.deleting);
         if live && view.get(&Key::new(RESOURCE, &key.name, NAME)).is_none() {
             plan.writes.push(Intent::Create(json!({
                 "apiVersion": "v1",

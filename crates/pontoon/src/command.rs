@@ -10,8 +10,13 @@ use std::process::ExitCode;
 /// Everything that can be typed.
 pub(crate) fn command() -> Command {
     let settings = |command: Command| command.args(config::arguments());
-    let keep_pods = Arg::new("keep-pods").long("keep-pods").action(ArgAction::SetTrue).help("Leave pods running at the end; the next start finds them");
-    let show = settings(Command::new("show").about("Print every setting, its value and where that came from"));
+    let keep_pods = Arg::new("keep-pods")
+        .long("keep-pods")
+        .action(ArgAction::SetTrue)
+        .help("Leave pods running at the end; the next start finds them");
+    let show = settings(
+        Command::new("show").about("Print every setting, its value and where that came from"),
+    );
     let command = Command::new("pontoon")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A cluster in one binary: Kubernetes' API, Raft, a scheduler, DNS and service networking")
@@ -27,7 +32,9 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run() -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
-        Some(("dev", given)) => with_config(given, |config| dev::run(config, given.get_flag("keep-pods"))),
+        Some(("dev", given)) => with_config(given, |config| {
+            dev::run(config, given.get_flag("keep-pods"))
+        }),
         Some(("server", given)) => with_config(given, server::run),
         Some(("config", given)) => {
             let given = given.subcommand_matches("show").unwrap_or(given);
@@ -46,9 +53,14 @@ fn variable(name: &str) -> Option<String> {
 
 /// Where dev keeps everything unless told otherwise: the XDG base directory specification's data home.
 fn default_data_dir() -> PathBuf {
-    let home = variable("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = home.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/share")));
-    home.unwrap_or_else(|| "/var/lib".into()).join("pontoon").join("dev")
+    let home = variable("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home =
+        home.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    home.unwrap_or_else(|| "/var/lib".into())
+        .join("pontoon")
+        .join("dev")
 }
 
 fn with_config(matches: &ArgMatches, run: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
@@ -81,20 +93,34 @@ fn chain(error: &anyhow::Error) -> String {
 }
 
 fn verb(matches: &ArgMatches) -> ExitCode {
-    let parsed = Verb::from_arg_matches(matches).and_then(|verb| Ok((verb, Globals::from_arg_matches(matches)?)));
+    let parsed = Verb::from_arg_matches(matches)
+        .and_then(|verb| Ok((verb, Globals::from_arg_matches(matches)?)));
     let (verb, globals) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
-    let surroundings = Surroundings { now: jiff::Timestamp::now, command, version: env!("CARGO_PKG_VERSION"), variable };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let surroundings = Surroundings {
+        now: jiff::Timestamp::now,
+        command,
+        version: env!("CARGO_PKG_VERSION"),
+        variable,
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(pontoon_cli::run(verb, globals, &surroundings, &mut Console::standard()));
+    let code = runtime.block_on(pontoon_cli::run(
+        verb,
+        globals,
+        &surroundings,
+        &mut Console::standard(),
+    ));
     // Reading standard input blocks a thread that cannot be stopped: the answer is out, do not wait for it.
     runtime.shutdown_background();
     code

@@ -23,15 +23,60 @@ struct Setting {
 
 /// Every setting of `dev` and `server`.
 const SETTINGS: [Setting; 9] = [
-    Setting { name: "data-dir", value: "DIR", default: "", help: "Where everything is kept [dev's default: pontoon/dev under the user's data directory]" },
-    Setting { name: "listen", value: "ADDR:PORT", default: "127.0.0.1:6443", help: "Where the API is served; port 0 picks a free one" },
-    Setting { name: "node-name", value: "NAME", default: "", help: "The node's name [default: the host's name]" },
-    Setting { name: "cluster-domain", value: "DOMAIN", default: "cluster.local", help: "The domain of services' names" },
-    Setting { name: "service-cidr", value: "CIDR", default: "10.96.0.0/16", help: "Addresses of services" },
-    Setting { name: "pod-cidr", value: "CIDR", default: "10.244.0.0/16", help: "Addresses of pods; each node gets a /24 of it" },
-    Setting { name: "log-format", value: "FORMAT", default: "auto", help: "auto, human or json" },
-    Setting { name: "log-filter", value: "FILTER", default: "", help: "What is logged, such as `info,pontoon_agent=debug` [default: RUST_LOG, else warnings]" },
-    Setting { name: "otlp-endpoint", value: "URL", default: "", help: "Where traces go by OTLP over gRPC; none are made without it" },
+    Setting {
+        name: "data-dir",
+        value: "DIR",
+        default: "",
+        help: "Where everything is kept [dev's default: pontoon/dev under the user's data directory]",
+    },
+    Setting {
+        name: "listen",
+        value: "ADDR:PORT",
+        default: "127.0.0.1:6443",
+        help: "Where the API is served; port 0 picks a free one",
+    },
+    Setting {
+        name: "node-name",
+        value: "NAME",
+        default: "",
+        help: "The node's name [default: the host's name]",
+    },
+    Setting {
+        name: "cluster-domain",
+        value: "DOMAIN",
+        default: "cluster.local",
+        help: "The domain of services' names",
+    },
+    Setting {
+        name: "service-cidr",
+        value: "CIDR",
+        default: "10.96.0.0/16",
+        help: "Addresses of services",
+    },
+    Setting {
+        name: "pod-cidr",
+        value: "CIDR",
+        default: "10.244.0.0/16",
+        help: "Addresses of pods; each node gets a /24 of it",
+    },
+    Setting {
+        name: "log-format",
+        value: "FORMAT",
+        default: "auto",
+        help: "auto, human or json",
+    },
+    Setting {
+        name: "log-filter",
+        value: "FILTER",
+        default: "",
+        help: "What is logged, such as `info,pontoon_agent=debug` [default: RUST_LOG, else warnings]",
+    },
+    Setting {
+        name: "otlp-endpoint",
+        value: "URL",
+        default: "",
+        help: "Where traces go by OTLP over gRPC; none are made without it",
+    },
 ];
 
 /// Where a value came from.
@@ -114,14 +159,25 @@ fn variable(name: &str) -> String {
 /// The flags of every setting, and `--config`.
 pub fn arguments() -> Vec<Arg> {
     let setting = |setting: &Setting| {
-        let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
+        let default = if setting.default.is_empty() {
+            String::new()
+        } else {
+            format!(" [default: {}]", setting.default)
+        };
         Arg::new(setting.name)
             .long(setting.name)
             .value_name(setting.value)
             .action(ArgAction::Set)
-            .help(format!("{}{default} [env: {}]", setting.help, variable(setting.name)))
+            .help(format!(
+                "{}{default} [env: {}]",
+                setting.help,
+                variable(setting.name)
+            ))
     };
-    let file = Arg::new("config").long("config").value_name("FILE").help("A YAML file of settings, by their flags' names [env: PONTOON_CONFIG]");
+    let file = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("A YAML file of settings, by their flags' names [env: PONTOON_CONFIG]");
     SETTINGS.iter().map(setting).chain([file]).collect()
 }
 
@@ -135,7 +191,10 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
         default_data_dir: &Path,
     ) -> Result<Self, ConfigError> {
-        let file = matches.get_one::<String>("config").cloned().or_else(|| environment("PONTOON_CONFIG"));
+        let file = matches
+            .get_one::<String>("config")
+            .cloned()
+            .or_else(|| environment("PONTOON_CONFIG"));
         let (path, from_file) = match file {
             Some(path) => (PathBuf::from(&path), read_file(Path::new(&path))?),
             None => (PathBuf::new(), Map::new()),
@@ -144,7 +203,9 @@ impl Config {
         for setting in SETTINGS {
             let found = if let Some(value) = matches.get_one::<String>(setting.name) {
                 (value.clone(), Source::Flag)
-            } else if let Some(value) = environment(&variable(setting.name)).filter(|value| !value.is_empty()) {
+            } else if let Some(value) =
+                environment(&variable(setting.name)).filter(|value| !value.is_empty())
+            {
                 (value, Source::Environment(variable(setting.name)))
             } else if let Some(value) = from_file.get(setting.name) {
                 (text(value), Source::File(path.clone()))
@@ -161,9 +222,16 @@ impl Config {
         let given = |name: &'static str| Some(text(name)).filter(|value| !value.is_empty());
         let wrong = |name: &'static str, why: &str| {
             let (value, from) = values[name].clone();
-            ConfigError::Value { name, from, value, why: why.to_owned() }
+            ConfigError::Value {
+                name,
+                from,
+                value,
+                why: why.to_owned(),
+            }
         };
-        let listen = text("listen").parse().map_err(|_| wrong("listen", "is not ADDRESS:PORT, such as 127.0.0.1:6443"))?;
+        let listen = text("listen")
+            .parse()
+            .map_err(|_| wrong("listen", "is not ADDRESS:PORT, such as 127.0.0.1:6443"))?;
         let log_format = match text("log-format").as_str() {
             "auto" => pontoon_telemetry::log::Format::Auto,
             "human" => pontoon_telemetry::log::Format::Human,
@@ -178,7 +246,10 @@ impl Config {
         let node_name = text("node-name");
         let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         if node_name.is_empty() || node_name.len() > 253 || !node_name.chars().all(fine) {
-            return Err(wrong("node-name", "is not a DNS name of lower case letters, digits, '-' and '.'"));
+            return Err(wrong(
+                "node-name",
+                "is not a DNS name of lower case letters, digits, '-' and '.'",
+            ));
         }
         Ok(Self {
             data_dir: PathBuf::from(text("data-dir")),
@@ -196,7 +267,11 @@ impl Config {
 
     /// Every setting, its value and where it came from, a line each.
     pub fn show(&self) -> String {
-        let width = SETTINGS.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
+        let width = SETTINGS
+            .iter()
+            .map(|setting| setting.name.len())
+            .max()
+            .unwrap_or(0);
         let line = |setting: &Setting| {
             let (value, source) = &self.values[setting.name];
             let value = if value.is_empty() { "(unset)" } else { value };
@@ -209,32 +284,49 @@ impl Config {
 fn default_of(setting: &Setting, default_data_dir: &Path) -> String {
     match setting.name {
         "data-dir" => default_data_dir.display().to_string(),
-        "node-name" => nix::unistd::gethostname().map_or_else(|_| "node".into(), |name| name.to_string_lossy().to_lowercase()),
+        "node-name" => nix::unistd::gethostname().map_or_else(
+            |_| "node".into(),
+            |name| name.to_string_lossy().to_lowercase(),
+        ),
         _ => setting.default.to_owned(),
     }
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn is_cidr(text: &str) -> bool {
     text.split_once('/').is_some_and(|(address, prefix)| {
-        address.parse::<std::net::Ipv4Addr>().is_ok() && prefix.parse::<u8>().is_ok_and(|prefix| prefix <= 30)
+        address.parse::<std::net::Ipv4Addr>().is_ok()
+            && prefix.parse::<u8>().is_ok_and(|prefix| prefix <= 30)
     })
 }
 
 fn read_file(path: &Path) -> Result<Map<String, Value>, ConfigError> {
-    let wrong = |why: String| ConfigError::File { path: path.to_owned(), why };
+    let wrong = |why: String| ConfigError::File {
+        path: path.to_owned(),
+        why,
+    };
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let document = pontoon_api::decode::yaml(&bytes).map_err(|error| wrong(error.to_string()))?;
     if let Some(twice) = document.duplicates.first() {
         return Err(wrong(format!("{twice} is given twice")));
     }
-    let Value::Object(settings) = document.value else { return Err(wrong("is not a map of settings".into())) };
-    if let Some(unknown) = settings.keys().find(|name| !SETTINGS.iter().any(|setting| setting.name == *name)) {
+    let Value::Object(settings) = document.value else {
+        return Err(wrong("is not a map of settings".into()));
+    };
+    if let Some(unknown) = settings
+        .keys()
+        .find(|name| !SETTINGS.iter().any(|setting| setting.name == *name))
+    {
         let known: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-        return Err(wrong(format!("no setting is named {unknown:?}; there are {}", known.join(", "))));
+        return Err(wrong(format!(
+            "no setting is named {unknown:?}; there are {}",
+            known.join(", ")
+        )));
     }
     Ok(settings)
 }
@@ -246,33 +338,66 @@ mod tests {
 
     fn read(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let command = clap::Command::new("dev").args(arguments());
-        let matches = command.try_get_matches_from(std::iter::once(&"dev").chain(flags)).unwrap();
-        let environment: BTreeMap<String, String> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Config::read(&matches, |name| environment.get(name).cloned(), Path::new("/data"))
+        let matches = command
+            .try_get_matches_from(std::iter::once(&"dev").chain(flags))
+            .unwrap();
+        let environment: BTreeMap<String, String> = environment
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Config::read(
+            &matches,
+            |name| environment.get(name).cloned(),
+            Path::new("/data"),
+        )
     }
 
     #[test]
     fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pontoon.yaml");
-        std::fs::write(&file, "listen: 127.0.0.1:1\ncluster-domain: file.local\nservice-cidr: 10.1.0.0/16\n").unwrap();
+        std::fs::write(
+            &file,
+            "listen: 127.0.0.1:1\ncluster-domain: file.local\nservice-cidr: 10.1.0.0/16\n",
+        )
+        .unwrap();
         let file = file.to_str().unwrap();
         let config = read(
             &["--listen", "127.0.0.1:3", "--config", file],
-            &[("PONTOON_LISTEN", "127.0.0.1:2"), ("PONTOON_CLUSTER_DOMAIN", "env.local")],
+            &[
+                ("PONTOON_LISTEN", "127.0.0.1:2"),
+                ("PONTOON_CLUSTER_DOMAIN", "env.local"),
+            ],
         )
         .unwrap();
-        assert_eq!((config.listen.port(), config.cluster_domain.as_str()), (3, "env.local"));
-        assert_eq!((config.service_cidr.as_str(), config.pod_cidr.as_str()), ("10.1.0.0/16", "10.244.0.0/16"));
+        assert_eq!(
+            (config.listen.port(), config.cluster_domain.as_str()),
+            (3, "env.local")
+        );
+        assert_eq!(
+            (config.service_cidr.as_str(), config.pod_cidr.as_str()),
+            ("10.1.0.0/16", "10.244.0.0/16")
+        );
         let shown = config.show();
-        assert!(shown.contains("127.0.0.1:3  (flag)") && shown.contains("environment PONTOON_CLUSTER_DOMAIN"), "{shown}");
-        assert!(shown.contains(&format!("(file {file})")) && shown.contains("10.244.0.0/16  (default)"), "{shown}");
+        assert!(
+            shown.contains("127.0.0.1:3  (flag)")
+                && shown.contains("environment PONTOON_CLUSTER_DOMAIN"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains(&format!("(file {file})")) && shown.contains("10.244.0.0/16  (default)"),
+            "{shown}"
+        );
     }
 
     #[test]
     fn what_cannot_be_used_names_the_setting_and_its_source() {
         for (variable, value, words) in [
-            ("PONTOON_LISTEN", "nowhere", "listen (from environment PONTOON_LISTEN)"),
+            (
+                "PONTOON_LISTEN",
+                "nowhere",
+                "listen (from environment PONTOON_LISTEN)",
+            ),
             ("PONTOON_LOG_FORMAT", "xml", "log-format"),
             ("PONTOON_POD_CIDR", "10.0.0.0", "pod-cidr"),
             ("PONTOON_NODE_NAME", "A B", "node-name"),
@@ -286,11 +411,23 @@ mod tests {
     fn a_file_with_an_unknown_or_repeated_setting_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pontoon.yaml");
-        for (content, words) in [("lisen: x\n", "lisen"), ("listen: a\nlisten: b\n", "twice"), ("- a\n", "map"), ("a: [", "pontoon.yaml")] {
+        for (content, words) in [
+            ("lisen: x\n", "lisen"),
+            ("listen: a\nlisten: b\n", "twice"),
+            ("- a\n", "map"),
+            ("a: [", "pontoon.yaml"),
+        ] {
             std::fs::write(&file, content).unwrap();
-            let error = read(&["--config", file.to_str().unwrap()], &[]).unwrap_err().to_string();
+            let error = read(&["--config", file.to_str().unwrap()], &[])
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(words), "{error}");
         }
-        assert!(read(&["--config", "/nonexistent/x.yaml"], &[]).unwrap_err().to_string().contains("/nonexistent/x.yaml"));
+        assert!(
+            read(&["--config", "/nonexistent/x.yaml"], &[])
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent/x.yaml")
+        );
     }
 }

@@ -26,7 +26,9 @@ pub(crate) fn run(config: Config, keep_pods: bool) -> anyhow::Result<()> {
     let inside = matches!(place, Place::Inside(_));
     let runtime = wiring::runtime()?;
     let process = runtime.block_on(async { Process::start(&config) })?;
-    let ended = runtime.block_on(Box::pin(cluster(&config, &process, data_dir, listener, place, keep_pods, began)));
+    let ended = runtime.block_on(Box::pin(cluster(
+        &config, &process, data_dir, listener, place, keep_pods, began,
+    )));
     drop(process);
     drop(runtime);
     // After an error pods of an earlier run may still be inside: they stay.
@@ -47,7 +49,9 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
             "data directory {} is in use by another pontoon: end that one, or choose another with --data-dir",
             data_dir.display()
         )),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{} cannot be locked", path.display())),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
     }
 }
 
@@ -56,7 +60,10 @@ fn enter(holder_dir: &Path) -> anyhow::Result<Place> {
     if nix::unistd::geteuid().is_root() {
         return Ok(Place::Machine);
     }
-    let options = rootless::Options { state_dir: holder_dir.to_owned(), holder_command: myself(HOLD) };
+    let options = rootless::Options {
+        state_dir: holder_dir.to_owned(),
+        holder_command: myself(HOLD),
+    };
     match rootless::enter(&options) {
         Ok(entered) => Ok(Place::Inside(entered)),
         Err(error @ EnterError::Forbidden { .. }) => Ok(Place::Shared(format!("{error}."))),
@@ -73,17 +80,35 @@ async fn cluster(
     keep_pods: bool,
     began: Instant,
 ) -> anyhow::Result<()> {
-    let outside = listener.local_addr().context("the listener has no address")?;
+    let outside = listener
+        .local_addr()
+        .context("the listener has no address")?;
     let network = Network::start(config, &data_dir, place).await?;
-    let inside = network.api_address(outside.port()).filter(|_| !outside.ip().is_unspecified() || nix::unistd::geteuid().is_root());
-    let mut control = Box::pin(ControlPlane::start(config, process, data_dir.clone(), inside)).await?;
+    let inside = network
+        .api_address(outside.port())
+        .filter(|_| !outside.ip().is_unspecified() || nix::unistd::geteuid().is_root());
+    let mut control = Box::pin(ControlPlane::start(
+        config,
+        process,
+        data_dir.clone(),
+        inside,
+    ))
+    .await?;
     control.serve(listener)?;
     if let Some(inside) = inside {
         serve_inside(&mut control, inside, outside)?;
     }
     control.bootstrap().await?;
     let tls = control.node_tls(&config.node_name)?;
-    let node = Box::pin(Node::start(config, &data_dir, network, inside.unwrap_or(outside), tls, &process.world)).await?;
+    let node = Box::pin(Node::start(
+        config,
+        &data_dir,
+        network,
+        inside.unwrap_or(outside),
+        tls,
+        &process.world,
+    ))
+    .await?;
     let run = async {
         node.joined().await;
         announce(config, &control, &node, keep_pods, began);
@@ -101,7 +126,11 @@ async fn cluster(
 }
 
 /// The way in for the node and its pods. Where everything is listened on already, there is one.
-fn serve_inside(control: &mut ControlPlane, inside: std::net::SocketAddr, outside: std::net::SocketAddr) -> anyhow::Result<()> {
+fn serve_inside(
+    control: &mut ControlPlane,
+    inside: std::net::SocketAddr,
+    outside: std::net::SocketAddr,
+) -> anyhow::Result<()> {
     match wiring::bind(inside) {
         Ok(listener) => control.serve(listener),
         Err(_) if outside.ip().is_unspecified() => Ok(()),
@@ -111,15 +140,32 @@ fn serve_inside(control: &mut ControlPlane, inside: std::net::SocketAddr, outsid
 
 fn announce(config: &Config, control: &ControlPlane, node: &Node, keep_pods: bool, began: Instant) {
     let kubeconfig = control.kubeconfig();
-    println!("Pontoon {} is ready after {:.2} s.", env!("CARGO_PKG_VERSION"), began.elapsed().as_secs_f64());
-    println!("  API         https://{} (Kubernetes v1.36)", control.address());
+    println!(
+        "Pontoon {} is ready after {:.2} s.",
+        env!("CARGO_PKG_VERSION"),
+        began.elapsed().as_secs_f64()
+    );
+    println!(
+        "  API         https://{} (Kubernetes v1.36)",
+        control.address()
+    );
     println!("  kubeconfig  {}", kubeconfig.display());
     println!("  data        {}", config.data_dir.display());
-    println!("  node        {}: pods in {}, services in {}, names in {}", config.node_name, config.pod_cidr, config.service_cidr, config.cluster_domain);
+    println!(
+        "  node        {}: pods in {}, services in {}, names in {}",
+        config.node_name, config.pod_cidr, config.service_cidr, config.cluster_domain
+    );
     for word in node.words() {
         println!("  - {word}");
     }
-    println!("Try:  pontoon --kubeconfig {0} get nodes   or   export KUBECONFIG={0}", kubeconfig.display());
-    let pods = if keep_pods { "leaves its pods running" } else { "ends its pods too (--keep-pods leaves them)" };
+    println!(
+        "Try:  pontoon --kubeconfig {0} get nodes   or   export KUBECONFIG={0}",
+        kubeconfig.display()
+    );
+    let pods = if keep_pods {
+        "leaves its pods running"
+    } else {
+        "ends its pods too (--keep-pods leaves them)"
+    };
     println!("Ctrl-C ends the cluster; it {pods}.");
 }

@@ -53,7 +53,11 @@ pub(crate) struct Network {
 
 impl Network {
     /// Takes hold of the node's network.
-    pub(crate) async fn start(config: &Config, data_dir: &Path, place: Place) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        config: &Config,
+        data_dir: &Path,
+        place: Place,
+    ) -> anyhow::Result<Self> {
         let instance = instance(data_dir);
         let directory = data_dir.join("network");
         let dns_address = in_range(&config.service_cidr, DNS_OFFSET)?;
@@ -64,9 +68,14 @@ impl Network {
         let linux = linux::Config {
             instance: instance.clone(),
             state_dir: directory.clone(),
-            pods: format!("{}/24", in_range(&config.pod_cidr, 0)?).parse::<Cidr>().context("pod-cidr")?,
+            pods: format!("{}/24", in_range(&config.pod_cidr, 0)?)
+                .parse::<Cidr>()
+                .context("pod-cidr")?,
             cluster: config.pod_cidr.parse::<Cidr>().context("pod-cidr")?,
-            services: config.service_cidr.parse::<Cidr>().context("service-cidr")?,
+            services: config
+                .service_cidr
+                .parse::<Cidr>()
+                .context("service-cidr")?,
             dns_address,
             node_address: None,
             mtu: MTU_BYTES,
@@ -76,8 +85,15 @@ impl Network {
             return Self::shared(config, directory, why.clone(), place.clone(), instance);
         }
         match LinuxDataplane::start(linux).await {
-            Ok(plane) => Ok(Self { plane: Arc::new(plane), place, instance }),
-            Err(error @ (DataplaneError::NotPermitted { .. } | DataplaneError::ProgramMissing { .. })) => {
+            Ok(plane) => Ok(Self {
+                plane: Arc::new(plane),
+                place,
+                instance,
+            }),
+            Err(
+                error @ (DataplaneError::NotPermitted { .. }
+                | DataplaneError::ProgramMissing { .. }),
+            ) => {
                 let why = format!("{error}.");
                 Self::shared(config, directory, why.clone(), Place::Shared(why), instance)
             }
@@ -85,11 +101,21 @@ impl Network {
         }
     }
 
-    fn shared(config: &Config, directory: PathBuf, why: String, place: Place, instance: String) -> anyhow::Result<Self> {
+    fn shared(
+        config: &Config,
+        directory: PathBuf,
+        why: String,
+        place: Place,
+        instance: String,
+    ) -> anyhow::Result<Self> {
         let address = config.listen.ip();
         let plane = HostDataplane::start(directory, address, IpAddr::V4(Ipv4Addr::LOCALHOST), why)
             .context("the node's network cannot be set up")?;
-        Ok(Self { plane: Arc::new(plane), place, instance })
+        Ok(Self {
+            plane: Arc::new(plane),
+            place,
+            instance,
+        })
     }
 
     /// Where the node and its pods reach an API served at `port`; `None` when that is where everybody does.
@@ -104,9 +130,10 @@ impl Network {
                 Outbound::Slirp { resolver } => vec![(*resolver, 53).into()],
                 Outbound::None { .. } => Vec::new(),
             },
-            Place::Machine | Place::Shared(_) => {
-                Forwarder::upstreams_of(&ResolvConf::parse(resolv_conf).nameservers, self.plane.dns_address())
-            }
+            Place::Machine | Place::Shared(_) => Forwarder::upstreams_of(
+                &ResolvConf::parse(resolv_conf).nameservers,
+                self.plane.dns_address(),
+            ),
         }
     }
 }
@@ -148,22 +175,30 @@ impl Node {
         let zone = Zone::new(&Origin {
             domain: config.cluster_domain.clone(),
             server: network.plane.dns_address(),
-            networks: vec![network_of(&config.service_cidr)?, network_of(&config.pod_cidr)?],
+            networks: vec![
+                network_of(&config.service_cidr)?,
+                network_of(&config.pod_cidr)?,
+            ],
         })?;
-        let dns = Arc::new(Dns::new(zone, Forwarder::new(network.upstreams(&resolv_conf))));
+        let dns = Arc::new(Dns::new(
+            zone,
+            Forwarder::new(network.upstreams(&resolv_conf)),
+        ));
         let mut words = network.plane.describe().gives;
         words.extend(network.plane.describe().lacks);
-        let names = match DnsServer::start(dns.clone(), (network.plane.dns_address(), 53).into()).await {
-            Ok(server) => Some(server),
-            Err(error) => {
-                words.push(format!("Names of services are not answered: {error}."));
-                None
-            }
-        };
+        let names =
+            match DnsServer::start(dns.clone(), (network.plane.dns_address(), 53).into()).await {
+                Ok(server) => Some(server),
+                Err(error) => {
+                    words.push(format!("Names of services are not answered: {error}."));
+                    None
+                }
+            };
         let runtime = ProcessRuntime::open(ProcessConfig {
             state_dir: data_dir.join("runtime"),
             shim_command: myself(SHIM),
-            cgroup_parent: matches!(network.place, Place::Machine).then(|| PathBuf::from("pontoon").join(&network.instance)),
+            cgroup_parent: matches!(network.place, Place::Machine)
+                .then(|| PathBuf::from("pontoon").join(&network.instance)),
         })
         .await
         .context("the process runtime cannot be opened")?;
@@ -183,13 +218,21 @@ impl Node {
             names: Arc::new(ClusterNames(dns)),
             world: world.clone(),
             labels: BTreeMap::new(),
-            reserve: Reserve { cpu_millis: 0, memory_bytes: 0 },
+            reserve: Reserve {
+                cpu_millis: 0,
+                memory_bytes: 0,
+            },
             pods: None,
             resolv_conf,
         })
         .await
         .context("the agent cannot be started")?;
-        Ok(Self { agent, dns: names, network, words })
+        Ok(Self {
+            agent,
+            dns: names,
+            network,
+            words,
+        })
     }
 
     /// What pods of this node have and lack, a sentence each.
@@ -210,7 +253,11 @@ impl Node {
             dns.shutdown().await;
         }
         if !keep_pods {
-            self.network.plane.teardown().await.context("the node's network cannot be taken down whole")?;
+            self.network
+                .plane
+                .teardown()
+                .await
+                .context("the node's network cannot be taken down whole")?;
         }
         Ok(())
     }
@@ -220,12 +267,16 @@ impl Node {
 fn instance(data_dir: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let bytes = data_dir.as_os_str().as_bytes();
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{:08x}", hash >> 32)
 }
 
 fn network_of(cidr: &str) -> anyhow::Result<(Ipv4Addr, u8)> {
-    let parts = cidr.split_once('/').and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)));
+    let parts = cidr
+        .split_once('/')
+        .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)));
     parts.with_context(|| format!("{cidr} is not a network"))
 }
 

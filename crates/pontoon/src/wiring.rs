@@ -33,16 +33,23 @@ const ADMINISTRATOR: &str = "pontoon-admin";
 
 /// Starts the threads that everything runs on.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")
 }
 
 /// Makes the data directory and gives its absolute path.
 pub(crate) fn make_data_dir(config: &Config) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt as _;
     let path = &config.data_dir;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
     made.with_context(|| format!("data directory {} cannot be made", path.display()))?;
-    path.canonicalize().with_context(|| format!("data directory {} cannot be used", path.display()))
+    path.canonicalize()
+        .with_context(|| format!("data directory {} cannot be used", path.display()))
 }
 
 /// Binds the API's address.
@@ -53,7 +60,9 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         }
         _ => anyhow!("{address} cannot be listened on: {error}"),
     })?;
-    listener.set_nonblocking(true).context("the listener cannot be prepared")?;
+    listener
+        .set_nonblocking(true)
+        .context("the listener cannot be prepared")?;
     Ok(listener)
 }
 
@@ -67,7 +76,10 @@ pub(crate) struct Process {
 impl Process {
     /// Starts telemetry. To be called inside the runtime.
     pub(crate) fn start(config: &Config) -> anyhow::Result<Self> {
-        let logs = log::Config { format: config.log_format, filter: config.log_filter.clone() };
+        let logs = log::Config {
+            format: config.log_format,
+            filter: config.log_filter.clone(),
+        };
         let traces = config.otlp_endpoint.clone().map(|endpoint| trace::Config {
             endpoint,
             service: "pontoon".into(),
@@ -75,10 +87,15 @@ impl Process {
             instance: config.node_name.clone(),
             ratio: 1.0,
         });
-        let telemetry = pontoon_telemetry::start(&logs, traces.as_ref()).context("telemetry cannot be started")?;
+        let telemetry = pontoon_telemetry::start(&logs, traces.as_ref())
+            .context("telemetry cannot be started")?;
         let metrics = Metrics::install();
         tokio::spawn(metrics.clone().upkeep());
-        Ok(Self { world: World::real(), metrics, _telemetry: telemetry })
+        Ok(Self {
+            world: World::real(),
+            metrics,
+            _telemetry: telemetry,
+        })
     }
 }
 
@@ -121,11 +138,18 @@ impl ControlPlane {
         .await
         .context("the store cannot be opened")?;
         let replica: Arc<dyn Replica> = consensus.clone();
-        let authorities = Authorities::open(&server_dir.join("pki"), &world).context("the certificate authorities cannot be opened")?;
+        let authorities = Authorities::open(&server_dir.join("pki"), &world)
+            .context("the certificate authorities cannot be opened")?;
         let names = server_names(config, inside);
         let presented = Presented::new(&authorities.cluster.server(&names, world.now())?)?;
         let roots = Roots::new([authorities.cluster.certificate()])?;
-        let tls = tls::server(presented.clone(), &roots, tls::ClientCertificate::Optional, tls::API_PROTOCOLS, &world)?;
+        let tls = tls::server(
+            presented.clone(),
+            &roots,
+            tls::ClientCertificate::Optional,
+            tls::API_PROTOCOLS,
+            &world,
+        )?;
         let authorities = Arc::new(authorities);
         let api = ApiServer::new(Parts {
             replica: replica.clone(),
@@ -142,10 +166,20 @@ impl ControlPlane {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })?;
         let (reconcile, stopped) = watch::channel(false);
-        let liveness = Arc::new(LeaderLiveness::new(api.liveness(), replica.clone(), world.clone()));
+        let liveness = Arc::new(LeaderLiveness::new(
+            api.liveness(),
+            replica.clone(),
+            world.clone(),
+        ));
         let mut tasks = JoinSet::new();
         let stop = CancellationToken::new();
-        tasks.spawn(rotate(authorities.clone(), names, presented, world.clone(), stop.clone()));
+        tasks.spawn(rotate(
+            authorities.clone(),
+            names,
+            presented,
+            world.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(Reconciler::new(replica, catalog::all(), liveness, world.clone()).run(stopped));
         Ok(Self {
             data_dir,
@@ -163,10 +197,18 @@ impl ControlPlane {
 
     /// Serves the API on a listener. The first one is what the kubeconfig names.
     pub(crate) fn serve(&mut self, listener: TcpListener) -> anyhow::Result<()> {
-        let address = listener.local_addr().context("the listener has no address")?;
+        let address = listener
+            .local_addr()
+            .context("the listener has no address")?;
         self.address.get_or_insert(address);
-        let listener = tokio::net::TcpListener::from_std(listener).context("the listener cannot be used")?;
-        self.tasks.spawn(pontoon_apiserver::serve(self.api.clone(), listener, self.tls.clone(), self.stop.clone()));
+        let listener =
+            tokio::net::TcpListener::from_std(listener).context("the listener cannot be used")?;
+        self.tasks.spawn(pontoon_apiserver::serve(
+            self.api.clone(),
+            listener,
+            self.tls.clone(),
+            self.stop.clone(),
+        ));
         Ok(())
     }
 
@@ -179,17 +221,28 @@ impl ControlPlane {
                 known = self.consensus.leadership_changed(known).await;
             }
         };
-        tokio::time::timeout(READY_TIMEOUT, lead).await.map_err(|_| anyhow!("no leader after {READY_TIMEOUT:?}"))?;
-        pontoon_apiserver::bootstrap(&self.api).await.context("the first objects cannot be made")?;
+        tokio::time::timeout(READY_TIMEOUT, lead)
+            .await
+            .map_err(|_| anyhow!("no leader after {READY_TIMEOUT:?}"))?;
+        pontoon_apiserver::bootstrap(&self.api)
+            .await
+            .context("the first objects cannot be made")?;
         let credentials = self.authorities.cluster.administrator(self.world.now())?;
         let server = format!("https://{}", self.address());
-        Kubeconfig::write(&self.kubeconfig(), &server, self.authorities.cluster.certificate_pem(), ADMINISTRATOR, &credentials)?;
+        Kubeconfig::write(
+            &self.kubeconfig(),
+            &server,
+            self.authorities.cluster.certificate_pem(),
+            ADMINISTRATOR,
+            &credentials,
+        )?;
         Ok(())
     }
 
     /// Where the API is served.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address.expect("a listener is served before anything asks")
+        self.address
+            .expect("a listener is served before anything asks")
     }
 
     /// The administrator's kubeconfig.
@@ -199,9 +252,17 @@ impl ControlPlane {
 
     /// What a node of this machine presents to the API.
     pub(crate) fn node_tls(&self, name: &str) -> anyhow::Result<Arc<rustls::ClientConfig>> {
-        let credentials = self.authorities.cluster.node(&NodeName::new(name), self.world.now())?;
+        let credentials = self
+            .authorities
+            .cluster
+            .node(&NodeName::new(name), self.world.now())?;
         let roots = Roots::new([self.authorities.cluster.certificate()])?;
-        Ok(tls::client(&roots, Some(Presented::new(&credentials)?), tls::GRPC_PROTOCOLS, &self.world)?)
+        Ok(tls::client(
+            &roots,
+            Some(Presented::new(&credentials)?),
+            tls::GRPC_PROTOCOLS,
+            &self.world,
+        )?)
     }
 
     /// Waits until the replica must not go on, and says why.
@@ -226,16 +287,25 @@ fn cluster_id(server_dir: &Path, world: &World) -> anyhow::Result<String> {
     std::fs::create_dir_all(server_dir).with_context(failed)?;
     match std::fs::read_to_string(&path) {
         Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
-        Ok(_) => return Err(anyhow!("{} is empty: restore it from a backup, or remove the data directory to begin anew", path.display())),
+        Ok(_) => {
+            return Err(anyhow!(
+                "{} is empty: restore it from a backup, or remove the data directory to begin anew",
+                path.display()
+            ));
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(failed),
     }
     let id = world.entropy().uuid().to_string();
     let staged = server_dir.join("cluster-id.new");
     let mut file = std::fs::File::create(&staged).with_context(failed)?;
-    file.write_all(id.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
+    file.write_all(id.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(failed)?;
     std::fs::rename(&staged, &path).with_context(failed)?;
-    std::fs::File::open(server_dir).and_then(|directory| directory.sync_all()).with_context(failed)?;
+    std::fs::File::open(server_dir)
+        .and_then(|directory| directory.sync_all())
+        .with_context(failed)?;
     Ok(id)
 }
 
@@ -247,14 +317,24 @@ fn server_names(config: &Config, inside: Option<SocketAddr>) -> ServerNames {
         .with("::1")
         .with(&config.node_name)
         .with(&first_service_address(&config.service_cidr));
-    for address in [Some(config.listen), inside].into_iter().flatten().filter(|address| !address.ip().is_unspecified()) {
+    for address in [Some(config.listen), inside]
+        .into_iter()
+        .flatten()
+        .filter(|address| !address.ip().is_unspecified())
+    {
         names = names.with(&address.ip().to_string());
     }
     names
 }
 
 /// Renews the server's certificate before it expires. Connections go on; new ones see the new one.
-async fn rotate(authorities: Arc<Authorities>, names: ServerNames, presented: Arc<Presented>, world: World, stop: CancellationToken) {
+async fn rotate(
+    authorities: Arc<Authorities>,
+    names: ServerNames,
+    presented: Arc<Presented>,
+    world: World,
+    stop: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -263,7 +343,10 @@ async fn rotate(authorities: Arc<Authorities>, names: ServerNames, presented: Ar
         if !presented.validity().needs_rotation(world.now()) {
             continue;
         }
-        let renewed = authorities.cluster.server(&names, world.now()).map_err(anyhow::Error::from);
+        let renewed = authorities
+            .cluster
+            .server(&names, world.now())
+            .map_err(anyhow::Error::from);
         match renewed.and_then(|credentials| Ok(presented.replace(&credentials)?)) {
             Ok(()) => tracing::info!("the server's certificate is renewed"),
             Err(error) => tracing::error!(%error, "the server's certificate cannot be renewed"),
@@ -273,8 +356,13 @@ async fn rotate(authorities: Arc<Authorities>, names: ServerNames, presented: Ar
 
 /// The `kubernetes` service's address: the first of the range.
 fn first_service_address(cidr: &str) -> String {
-    let network = cidr.split('/').next().and_then(|address| address.parse::<std::net::Ipv4Addr>().ok());
-    network.map_or_else(String::new, |network| std::net::Ipv4Addr::from(u32::from(network) + 1).to_string())
+    let network = cidr
+        .split('/')
+        .next()
+        .and_then(|address| address.parse::<std::net::Ipv4Addr>().ok());
+    network.map_or_else(String::new, |network| {
+        std::net::Ipv4Addr::from(u32::from(network) + 1).to_string()
+    })
 }
 
 fn health(replica: &Arc<dyn Replica>) -> Health {
@@ -283,9 +371,15 @@ fn health(replica: &Arc<dyn Replica>) -> Health {
     let gone = || "the store is closed".to_owned();
     health.add(Probe::Ready, "leader", move || {
         let leadership = leader.upgrade().ok_or_else(gone)?.leadership();
-        if leadership.leader.is_some() { Ok(()) } else { Err(format!("no leader in term {}", leadership.term)) }
+        if leadership.leader.is_some() {
+            Ok(())
+        } else {
+            Err(format!("no leader in term {}", leadership.term))
+        }
     });
-    health.add(Probe::Live, "store", move || disk.upgrade().map(|_| ()).ok_or_else(gone));
+    health.add(Probe::Live, "store", move || {
+        disk.upgrade().map(|_| ()).ok_or_else(gone)
+    });
     health
 }
 
@@ -300,14 +394,27 @@ struct LeaderLiveness {
 impl LeaderLiveness {
     fn new(nodes: NodeLiveness, replica: Arc<dyn Replica>, world: World) -> Self {
         let since = Mutex::new((replica.leadership().term, world.now()));
-        Self { nodes, replica, world, since }
+        Self {
+            nodes,
+            replica,
+            world,
+            since,
+        }
     }
 }
 
 impl Liveness for LeaderLiveness {
     fn last_heard(&self, node: &str) -> Option<Timestamp> {
-        let ago = self.world.clock().monotonic().checked_sub(self.nodes.last(node)?)?;
-        let heard = self.world.now().checked_sub(jiff::SignedDuration::try_from(ago).ok()?).ok()?;
+        let ago = self
+            .world
+            .clock()
+            .monotonic()
+            .checked_sub(self.nodes.last(node)?)?;
+        let heard = self
+            .world
+            .now()
+            .checked_sub(jiff::SignedDuration::try_from(ago).ok()?)
+            .ok()?;
         Some(heard.max(self.leading_since()))
     }
 

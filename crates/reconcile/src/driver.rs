@@ -1,14 +1,18 @@
 //! The loop itself.
 
 use crate::events::Events;
-use crate::limits::{COMPACTION_PERIOD, FULL_PASS, HISTORY_KEPT, PLANS_PER_TURN, PROPOSALS_IN_FLIGHT};
+use crate::limits::{
+    COMPACTION_PERIOD, FULL_PASS, HISTORY_KEPT, PLANS_PER_TURN, PROPOSALS_IN_FLIGHT,
+};
 use crate::placing::{self, SCHEDULER};
 use crate::queue::{Next, Queue, Turn, Work};
 use crate::{metrics, transaction};
 use pontoon_api::{PodUid, Revision, Term};
 use pontoon_controllers::scheduling::{Placement, Scheduling};
 use pontoon_controllers::{Context, Controller, EventNote, Intent, Liveness, Plan, Requeue};
-use pontoon_state::{Command, Key, Outcome, ProposeError, Refusal, Replica, Transaction, View, Watch};
+use pontoon_state::{
+    Command, Key, Outcome, ProposeError, Refusal, Replica, Transaction, View, Watch,
+};
 use pontoon_world::World;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +35,9 @@ pub struct Reconciler {
 
 impl std::fmt::Debug for Reconciler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.controllers.iter().map(|controller| controller.name())).finish()
+        f.debug_list()
+            .entries(self.controllers.iter().map(|controller| controller.name()))
+            .finish()
     }
 }
 
@@ -43,7 +49,12 @@ impl Reconciler {
         liveness: Arc<dyn Liveness>,
         world: World,
     ) -> Self {
-        Self { replica, controllers, liveness, world }
+        Self {
+            replica,
+            controllers,
+            liveness,
+            world,
+        }
     }
 
     /// Runs until told to stop: waits while another leads, works while this replica does.
@@ -129,12 +140,18 @@ impl<'a> Leading<'a> {
 
     async fn run(mut self) {
         let view = self.start.clone();
-        let Ok(mut watch) = self.owner.replica.watch(view.revision()) else { return };
+        let Ok(mut watch) = self.owner.replica.watch(view.revision()) else {
+            return;
+        };
         for (index, controller) in self.owner.controllers.iter().enumerate() {
-            controller.keys(&view).into_iter().for_each(|key| self.queue.wake((index, key)));
+            controller
+                .keys(&view)
+                .into_iter()
+                .for_each(|key| self.queue.wake((index, key)));
         }
         let mut full_pass = tokio::time::interval_at(Instant::now() + FULL_PASS, FULL_PASS);
-        let mut compaction = tokio::time::interval_at(Instant::now() + COMPACTION_PERIOD, COMPACTION_PERIOD);
+        let mut compaction =
+            tokio::time::interval_at(Instant::now() + COMPACTION_PERIOD, COMPACTION_PERIOD);
         loop {
             if self.absorb(&mut watch).is_err() {
                 return;
@@ -148,7 +165,10 @@ impl<'a> Leading<'a> {
                 }
                 continue;
             }
-            let due = self.queue.next_due().map_or(self.began + FULL_PASS * 2, |due| self.began + due);
+            let due = self
+                .queue
+                .next_due()
+                .map_or(self.began + FULL_PASS * 2, |due| self.began + due);
             tokio::select! {
                 sets = watch.next() => match sets {
                     Ok(sets) => self.observe(&sets),
@@ -197,7 +217,10 @@ impl<'a> Leading<'a> {
     fn sweep(&mut self) {
         let view = self.owner.replica.view();
         for (index, controller) in self.owner.controllers.iter().enumerate() {
-            controller.keys(&view).into_iter().for_each(|key| self.queue.sweep((index, key)));
+            controller
+                .keys(&view)
+                .into_iter()
+                .for_each(|key| self.queue.sweep((index, key)));
         }
         self.scheduling.retry_due(self.now());
     }
@@ -224,14 +247,25 @@ impl<'a> Leading<'a> {
     }
 
     fn plan(&mut self, next: Next, view: &Arc<View>) {
-        let Next { work, successes, swept } = next;
+        let Next {
+            work,
+            successes,
+            swept,
+        } = next;
         let controller = &self.owner.controllers[work.0];
         let name = controller.name();
         let began = std::time::Instant::now();
-        let context = Context { now: self.owner.world.now(), successes, liveness: &*self.owner.liveness };
-        let span = tracing::debug_span!("reconcile", controller = name, key = %work.1, term = self.term.0);
+        let context = Context {
+            now: self.owner.world.now(),
+            successes,
+            liveness: &*self.owner.liveness,
+        };
+        let span =
+            tracing::debug_span!("reconcile", controller = name, key = %work.1, term = self.term.0);
         let _entered = span.enter();
-        let planned = catch_unwind(AssertUnwindSafe(|| controller.plan(view, &work.1, &context)));
+        let planned = catch_unwind(AssertUnwindSafe(|| {
+            controller.plan(view, &work.1, &context)
+        }));
         metrics::planned(name, began.elapsed());
         let plan = match planned {
             Ok(Ok(plan)) => plan,
@@ -254,7 +288,9 @@ impl<'a> Leading<'a> {
             Requeue::After(wait) => Some(wait),
         };
         if plan.writes.is_empty() {
-            plan.events.into_iter().for_each(|note| self.events.note(name, note));
+            plan.events
+                .into_iter()
+                .for_each(|note| self.events.note(name, note));
             return self.turn(work, Turn::Unchanged, look_again, "unchanged");
         }
         if swept {
@@ -282,7 +318,10 @@ impl<'a> Leading<'a> {
         let began = std::time::Instant::now();
         let now = self.now();
         let placements = self.scheduling.round(now);
-        let placed = placements.iter().filter(|placement| placement.node.is_ok()).count();
+        let placed = placements
+            .iter()
+            .filter(|placement| placement.node.is_ok())
+            .count();
         metrics::scheduled(placed, placements.len() - placed, began.elapsed());
         metrics::unschedulable(self.scheduling.unschedulable());
         self.placements.extend(placements);
@@ -290,7 +329,8 @@ impl<'a> Leading<'a> {
 
     fn propose_placement(&mut self, placement: &Placement, view: &View) {
         let Some((intent, note)) = placing::intent(placement, view, &self.owner.world) else {
-            self.scheduling.refused(&placement.key, &placement.uid, view);
+            self.scheduling
+                .refused(&placement.key, &placement.uid, view);
             return;
         };
         let Some(intent) = intent else { return };
@@ -304,14 +344,16 @@ impl<'a> Leading<'a> {
             Ok(transaction) => self.propose(purpose, transaction),
             Err(error) => {
                 tracing::warn!(%error, pod = %placement.key, "a placement cannot be written");
-                self.scheduling.refused(&placement.key, &placement.uid, view);
+                self.scheduling
+                    .refused(&placement.key, &placement.uid, view);
             }
         }
     }
 
     fn propose(&mut self, purpose: Purpose, transaction: Transaction) {
         let replica = self.owner.replica.clone();
-        self.proposals.spawn(async move { (purpose, replica.propose(transaction).await) });
+        self.proposals
+            .spawn(async move { (purpose, replica.propose(transaction).await) });
     }
 
     fn ended(&mut self, proposed: Result<Proposed, tokio::task::JoinError>) {
@@ -336,18 +378,29 @@ impl<'a> Leading<'a> {
             Purpose::Key(work, look_again, events) => {
                 if matches!(result, Ok(Outcome::Committed { .. })) {
                     let name = self.owner.controllers[work.0].name();
-                    events.into_iter().for_each(|note| self.events.note(name, note));
+                    events
+                        .into_iter()
+                        .for_each(|note| self.events.note(name, note));
                 }
                 self.key_ended(work, look_again, result);
             }
         }
     }
 
-    fn key_ended(&mut self, work: Work, look_again: Option<Duration>, result: Result<Outcome, ProposeError>) {
+    fn key_ended(
+        &mut self,
+        work: Work,
+        look_again: Option<Duration>,
+        result: Result<Outcome, ProposeError>,
+    ) {
         match result {
             Ok(Outcome::Committed { .. }) => self.turn(work, Turn::Done, look_again, "done"),
-            Ok(Outcome::Refused(Refusal::Precondition { .. })) => self.turn(work, Turn::Overtaken, None, "conflict"),
-            Ok(Outcome::Refused(Refusal::Fenced { .. })) => self.turn(work, Turn::Failed, None, "fenced"),
+            Ok(Outcome::Refused(Refusal::Precondition { .. })) => {
+                self.turn(work, Turn::Overtaken, None, "conflict")
+            }
+            Ok(Outcome::Refused(Refusal::Fenced { .. })) => {
+                self.turn(work, Turn::Failed, None, "fenced")
+            }
             Ok(Outcome::Refused(refusal @ Refusal::Malformed(_))) => {
                 tracing::error!(%refusal, key = %work.1, "a plan was refused as malformed");
                 self.turn(work, Turn::Failed, None, "failed");
@@ -362,7 +415,8 @@ impl<'a> Leading<'a> {
     /// Forgets history older than it is kept.
     fn compact(&mut self) {
         let now = self.now();
-        self.past.push_back((now, self.owner.replica.view().revision()));
+        self.past
+            .push_back((now, self.owner.replica.view().revision()));
         let mut target = None;
         while let Some((at, revision)) = self.past.front()
             && now.saturating_sub(*at) >= HISTORY_KEPT
@@ -372,7 +426,8 @@ impl<'a> Leading<'a> {
         }
         let Some(target) = target else { return };
         let replica = self.owner.replica.clone();
-        self.proposals.spawn(async move { (Purpose::Aside, compact(&*replica, target).await) });
+        self.proposals
+            .spawn(async move { (Purpose::Aside, compact(&*replica, target).await) });
     }
 }
 

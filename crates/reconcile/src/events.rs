@@ -21,7 +21,14 @@ impl Events {
     /// Starts the writer; it ends when the last sender is gone.
     pub(crate) fn start(replica: Arc<dyn Replica>, world: World) -> Self {
         let (sender, receiver) = mpsc::channel(EVENTS_WAITING);
-        tokio::spawn(Writer { replica, world, series: HashMap::new() }.run(receiver));
+        tokio::spawn(
+            Writer {
+                replica,
+                world,
+                series: HashMap::new(),
+            }
+            .run(receiver),
+        );
         Self { sender }
     }
 
@@ -64,12 +71,24 @@ impl Writer {
         }
         let now = seconds(&self.world);
         let about = &note.about;
-        let series = (about.meta.uid.clone(), component, note.reason.clone(), note.message.clone());
+        let series = (
+            about.meta.uid.clone(),
+            component,
+            note.reason.clone(),
+            note.message.clone(),
+        );
         let world = &self.world;
         let (key, event) = self.series.entry(series).or_insert_with(|| {
             let name = format!("{}.{:016x}", about.key.name, world.entropy().u64());
-            let namespace = if about.key.namespace.is_empty() { "default" } else { &about.key.namespace };
-            (Key::new("events", namespace, &name), new_event(component, note, &name, namespace, world))
+            let namespace = if about.key.namespace.is_empty() {
+                "default"
+            } else {
+                &about.key.namespace
+            };
+            (
+                Key::new("events", namespace, &name),
+                new_event(component, note, &name, namespace, world),
+            )
         });
         event["count"] = json!(event["count"].as_i64().unwrap_or(0) + 1);
         event["lastTimestamp"] = json!(now);
@@ -77,7 +96,13 @@ impl Writer {
     }
 }
 
-fn new_event(component: &str, note: &EventNote, name: &str, namespace: &str, world: &World) -> Value {
+fn new_event(
+    component: &str,
+    note: &EventNote,
+    name: &str,
+    namespace: &str,
+    world: &World,
+) -> Value {
     let about: &Object = &note.about;
     let described = about.value().unwrap_or_default();
     let now = seconds(world);

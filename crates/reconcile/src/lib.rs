@@ -12,8 +12,8 @@ mod driver;
 mod events;
 pub mod limits;
 mod metrics;
-mod queue;
 mod placing;
+mod queue;
 mod transaction;
 
 pub use driver::{Reconciler, Stop};

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 /// A plan was made.
 pub(crate) fn planned(controller: &'static str, took: Duration) {
-    histogram!("pontoon_reconcile_plan_seconds", "controller" => controller).record(took.as_secs_f64());
+    histogram!("pontoon_reconcile_plan_seconds", "controller" => controller)
+        .record(took.as_secs_f64());
 }
 
 /// A plan or proposal ended; `result` is `done`, `unchanged`, `conflict`, `fenced`, `failed` or `panicked`.
 pub(crate) fn ended(controller: &'static str, result: &'static str) {
-    counter!("pontoon_reconcile_keys_total", "controller" => controller, "result" => result).increment(1);
+    counter!("pontoon_reconcile_keys_total", "controller" => controller, "result" => result)
+        .increment(1);
 }
 
 /// A full pass found work that no signal had announced.

@@ -35,7 +35,12 @@ struct Entry {
 
 impl Entry {
     const fn is_idle(&self) -> bool {
-        !self.queued && !self.in_flight && !self.again && self.due.is_none() && self.failures == 0 && self.successes == 0
+        !self.queued
+            && !self.in_flight
+            && !self.again
+            && self.due.is_none()
+            && self.failures == 0
+            && self.successes == 0
     }
 }
 
@@ -90,17 +95,29 @@ impl Queue {
         entry.queued = false;
         entry.in_flight = true;
         entry.due = None;
-        Some(Next { successes: entry.successes, swept: std::mem::take(&mut entry.swept), work })
+        Some(Next {
+            successes: entry.successes,
+            swept: std::mem::take(&mut entry.swept),
+            work,
+        })
     }
 
     /// The key's turn is over; `look_again` is when to come back though nothing changes.
-    pub(crate) fn done(&mut self, work: Work, turn: Turn, look_again: Option<Duration>, now: Duration) {
+    pub(crate) fn done(
+        &mut self,
+        work: Work,
+        turn: Turn,
+        look_again: Option<Duration>,
+        now: Duration,
+    ) {
         let entry = self.entries.entry(work.clone()).or_default();
         entry.in_flight = false;
         let mut again = std::mem::take(&mut entry.again);
         match turn {
             Turn::Unchanged => (entry.failures, entry.successes) = (0, 0),
-            Turn::Done => (entry.failures, entry.successes) = (0, entry.successes.saturating_add(1)),
+            Turn::Done => {
+                (entry.failures, entry.successes) = (0, entry.successes.saturating_add(1))
+            }
             Turn::Overtaken => again = true,
             Turn::Failed => {
                 entry.successes = 0;
@@ -135,9 +152,17 @@ impl Queue {
         while let Some(Reverse((due, _))) = self.timers.peek()
             && *due <= now
         {
-            let Some(Reverse((due, work))) = self.timers.pop() else { return };
+            let Some(Reverse((due, work))) = self.timers.pop() else {
+                return;
+            };
             // A timer that was set anew, or whose key had its turn meanwhile, is stale.
-            let Some(entry) = self.entries.get_mut(&work).filter(|entry| entry.due == Some(due)) else { continue };
+            let Some(entry) = self
+                .entries
+                .get_mut(&work)
+                .filter(|entry| entry.due == Some(due))
+            else {
+                continue;
+            };
             entry.due = None;
             if entry.in_flight {
                 entry.again = true;
@@ -155,7 +180,9 @@ impl Queue {
 }
 
 fn backoff(failures: u32) -> Duration {
-    BACKOFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(BACKOFF_LONGEST)
+    BACKOFF_FIRST
+        .saturating_mul(1 << failures.saturating_sub(1).min(20))
+        .min(BACKOFF_LONGEST)
 }
 
 #[cfg(test)]
@@ -235,7 +262,9 @@ mod tests {
         queue.wake(work("b"));
         queue.wake(work("c"));
         queue.sweep(work("c"));
-        let swept: Vec<bool> = std::iter::from_fn(|| queue.pop()).map(|next| next.swept).collect();
+        let swept: Vec<bool> = std::iter::from_fn(|| queue.pop())
+            .map(|next| next.swept)
+            .collect();
         assert_eq!(swept, [true, false, false]);
     }
 }

@@ -18,23 +18,21 @@ const NAMESPACES: &str = "namespaces";
 pub(crate) enum TransactionError {
     /// It makes an object of a kind that is not served.
     #[error("no kind {kind} in {api_version} is served")]
-    UnknownKind {
-        api_version: String,
-        kind: String,
-    },
+    UnknownKind { api_version: String, kind: String },
     /// What it makes is not valid.
     #[error("planned {what} is refused: {why}")]
-    Refused {
-        what: String,
-        why: String,
-    },
+    Refused { what: String, why: String },
     /// The object it changes cannot be read.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
 
 /// Builds the transaction of a plan made in `term`.
-pub(crate) fn build(intents: Vec<Intent>, term: Term, world: &World) -> Result<Transaction, TransactionError> {
+pub(crate) fn build(
+    intents: Vec<Intent>,
+    term: Term,
+    world: &World,
+) -> Result<Transaction, TransactionError> {
     let mut transaction = Transaction::default().fenced(term);
     for intent in intents {
         transaction = match intent {
@@ -54,7 +52,13 @@ fn unchanged(transaction: Transaction, base: &Object) -> Transaction {
 }
 
 fn kind_of(object: &Value) -> Result<&'static dyn Kind, TransactionError> {
-    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |name: &str| {
+        object
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     kinds::by_kind(&api_version, &kind).ok_or(TransactionError::UnknownKind { api_version, kind })
 }
@@ -62,39 +66,68 @@ fn kind_of(object: &Value) -> Result<&'static dyn Kind, TransactionError> {
 fn refused(what: &str, refusal: Refusal) -> TransactionError {
     let why = match refusal {
         Refusal::Malformed(why) => why,
-        Refusal::Invalid(errors) => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        Refusal::Invalid(errors) => errors
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; "),
     };
-    TransactionError::Refused { what: what.to_owned(), why }
+    TransactionError::Refused {
+        what: what.to_owned(),
+        why,
+    }
 }
 
 fn text_at<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
-fn create(transaction: Transaction, mut object: Value, world: &World) -> Result<Transaction, TransactionError> {
+fn create(
+    transaction: Transaction,
+    mut object: Value,
+    world: &World,
+) -> Result<Transaction, TransactionError> {
     let kind = kind_of(&object)?;
     if text_at(&object, "/metadata/name").is_empty() {
-        let name = format!("{}{}", text_at(&object, "/metadata/generateName"), world.entropy().name_suffix());
+        let name = format!(
+            "{}{}",
+            text_at(&object, "/metadata/generateName"),
+            world.entropy().name_suffix()
+        );
         object["metadata"]["name"] = json!(name);
     }
     object["metadata"]["uid"] = json!(world.entropy().uuid().to_string());
     object["metadata"]["creationTimestamp"] = json!(seconds(world));
     let name = text_at(&object, "/metadata/name").to_owned();
-    let object = kind.create(object).map_err(|refusal| refused(&name, refusal))?.object;
+    let object = kind
+        .create(object)
+        .map_err(|refusal| refused(&name, refusal))?
+        .object;
     let descriptor = kind.descriptor();
     let namespace = text_at(&object, "/metadata/namespace").to_owned();
     let key = Key::new(&descriptor.resource(), &namespace, &name);
     let transaction = transaction.require(Precondition::Absent(key.clone()));
     let transaction = match descriptor.scope {
-        Scope::Namespaced => transaction.require(Precondition::Live(Key::new(NAMESPACES, "", &namespace))),
+        Scope::Namespaced => {
+            transaction.require(Precondition::Live(Key::new(NAMESPACES, "", &namespace)))
+        }
         Scope::Cluster => transaction,
     };
     put(transaction, key, &object)
 }
 
-fn put(transaction: Transaction, key: Key, object: &Value) -> Result<Transaction, TransactionError> {
-    let encoded = encode(object)
-        .map_err(|error| TransactionError::Refused { what: key.to_string(), why: error.to_string() })?;
+fn put(
+    transaction: Transaction,
+    key: Key,
+    object: &Value,
+) -> Result<Transaction, TransactionError> {
+    let encoded = encode(object).map_err(|error| TransactionError::Refused {
+        what: key.to_string(),
+        why: error.to_string(),
+    })?;
     Ok(transaction.put(key, encoded))
 }
 
@@ -106,7 +139,10 @@ fn update(
 ) -> Result<Transaction, TransactionError> {
     let kind = kind_of(&object)?;
     let current = base.value()?;
-    let object = kind.update(object, &current, part).map_err(|refusal| refused(&base.key.to_string(), refusal))?.object;
+    let object = kind
+        .update(object, &current, part)
+        .map_err(|refusal| refused(&base.key.to_string(), refusal))?
+        .object;
     let transaction = unchanged(transaction, base);
     if deletion::is_released(kind.descriptor().kind, &object) {
         return Ok(remove(transaction, base, kind.descriptor().kind, &current));
@@ -118,7 +154,9 @@ fn remove(transaction: Transaction, base: &Object, kind: &str, object: &Value) -
     let claims = claim::of(kind, object);
     claims
         .iter()
-        .fold(transaction.delete(base.key.clone()), |transaction, name| transaction.delete(Key::new(claim::RESOURCE, "", name)))
+        .fold(transaction.delete(base.key.clone()), |transaction, name| {
+            transaction.delete(Key::new(claim::RESOURCE, "", name))
+        })
 }
 
 fn delete(
@@ -143,7 +181,12 @@ fn end(transaction: Transaction, base: &Arc<Object>) -> Result<Transaction, Tran
     Ok(remove(unchanged(transaction, base), base, &kind, &object))
 }
 
-fn bind(transaction: Transaction, base: &Arc<Object>, node: &str, world: &World) -> Result<Transaction, TransactionError> {
+fn bind(
+    transaction: Transaction,
+    base: &Arc<Object>,
+    node: &str,
+    world: &World,
+) -> Result<Transaction, TransactionError> {
     let mut pod = base.value()?;
     pod["spec"]["nodeName"] = json!(node);
     let condition = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": seconds(world)});
@@ -157,7 +200,10 @@ pub(crate) fn set_condition(object: &mut Value, condition: Value) {
         object["status"]["conditions"] = json!([]);
     }
     if let Some(conditions) = object["status"]["conditions"].as_array_mut() {
-        match conditions.iter_mut().find(|found| found["type"] == condition["type"]) {
+        match conditions
+            .iter_mut()
+            .find(|found| found["type"] == condition["type"])
+        {
             Some(found) => *found = condition,
             None => conditions.push(condition),
         }

@@ -7,7 +7,9 @@ use pontoon_api::kind::Part;
 use pontoon_api::{Revision, deletion, kinds};
 use pontoon_controllers::{Liveness, catalog};
 use pontoon_reconcile::Reconciler;
-use pontoon_state::{Change, Key, Object, Precondition, Replica, Solo, Transaction, View, encode, invariant};
+use pontoon_state::{
+    Change, Key, Object, Precondition, Replica, Solo, Transaction, View, encode, invariant,
+};
 use pontoon_world::World;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -42,9 +44,23 @@ impl Cluster {
         let replica = Solo::new();
         let (stop, stopped) = watch::channel(false);
         let violations = Arc::new(Mutex::new(Vec::new()));
-        let cluster = Self { replica: replica.clone(), stop, violations: violations.clone(), tasks: Vec::new() };
-        cluster.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})).await;
-        let reconciler = Reconciler::new(replica.clone(), catalog::all(), Arc::new(Heard), World::real());
+        let cluster = Self {
+            replica: replica.clone(),
+            stop,
+            violations: violations.clone(),
+            tasks: Vec::new(),
+        };
+        cluster
+            .create(
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}),
+            )
+            .await;
+        let reconciler = Reconciler::new(
+            replica.clone(),
+            catalog::all(),
+            Arc::new(Heard),
+            World::real(),
+        );
         let tasks = vec![
             tokio::spawn(reconciler.run(stopped)),
             tokio::spawn(nodes(replica.clone())),
@@ -64,17 +80,33 @@ impl Cluster {
 
     async fn put(&self, key: Key, object: &Value) -> Revision {
         let transaction = Transaction::default().put(key, encode(object).unwrap());
-        self.replica.propose(transaction).await.unwrap().committed().unwrap().0
+        self.replica
+            .propose(transaction)
+            .await
+            .unwrap()
+            .committed()
+            .unwrap()
+            .0
     }
 
     /// Creates an object as the API would.
     async fn create(&self, mut object: Value) -> Key {
-        let kind = kinds::by_kind(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap()).unwrap();
+        let kind = kinds::by_kind(
+            object["apiVersion"].as_str().unwrap(),
+            object["kind"].as_str().unwrap(),
+        )
+        .unwrap();
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         object["metadata"]["uid"] = json!(World::real().entropy().uuid().to_string());
         object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
-        let object = kind.create(object).unwrap_or_else(|refusal| panic!("{name}: {refusal:?}")).object;
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        let object = kind
+            .create(object)
+            .unwrap_or_else(|refusal| panic!("{name}: {refusal:?}"))
+            .object;
+        let namespace = object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let key = Key::new(&kind.descriptor().resource(), &namespace, &name);
         self.put(key.clone(), &object).await;
         key
@@ -85,14 +117,25 @@ impl Cluster {
         loop {
             let base = self.replica.view().get(key).unwrap().clone();
             let current = base.value().unwrap();
-            let kind = kinds::by_kind(current["apiVersion"].as_str().unwrap(), current["kind"].as_str().unwrap()).unwrap();
+            let kind = kinds::by_kind(
+                current["apiVersion"].as_str().unwrap(),
+                current["kind"].as_str().unwrap(),
+            )
+            .unwrap();
             let mut body = current.clone();
             change(&mut body);
             let object = kind.update(body, &current, Part::Main).unwrap().object;
             let transaction = Transaction::default()
                 .require(Precondition::Revision(key.clone(), base.revision))
                 .put(key.clone(), encode(&object).unwrap());
-            if self.replica.propose(transaction).await.unwrap().committed().is_ok() {
+            if self
+                .replica
+                .propose(transaction)
+                .await
+                .unwrap()
+                .committed()
+                .is_ok()
+            {
                 return;
             }
         }
@@ -102,14 +145,32 @@ impl Cluster {
         loop {
             let base = self.replica.view().get(key).unwrap().clone();
             let object = base.value().unwrap();
-            let options = deletion::Options { grace_seconds: None, propagation: Some(propagation) };
-            let transaction = Transaction::default().require(Precondition::Revision(key.clone(), base.revision));
-            let transaction = match deletion::decide(object["kind"].as_str().unwrap(), &object, options, Timestamp::now()) {
+            let options = deletion::Options {
+                grace_seconds: None,
+                propagation: Some(propagation),
+            };
+            let transaction =
+                Transaction::default().require(Precondition::Revision(key.clone(), base.revision));
+            let transaction = match deletion::decide(
+                object["kind"].as_str().unwrap(),
+                &object,
+                options,
+                Timestamp::now(),
+            ) {
                 deletion::Deletion::Remove => transaction.delete(key.clone()),
-                deletion::Deletion::Mark(marked) => transaction.put(key.clone(), encode(&marked).unwrap()),
+                deletion::Deletion::Mark(marked) => {
+                    transaction.put(key.clone(), encode(&marked).unwrap())
+                }
                 deletion::Deletion::Unchanged => return,
             };
-            if self.replica.propose(transaction).await.unwrap().committed().is_ok() {
+            if self
+                .replica
+                .propose(transaction)
+                .await
+                .unwrap()
+                .committed()
+                .is_ok()
+            {
                 return;
             }
         }
@@ -125,9 +186,16 @@ impl Cluster {
                 self.replica.reached(view.revision().next()).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(30), wait).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(30), wait)
+            .await
+            .is_err()
+        {
             let view = self.replica.view();
-            let objects: Vec<String> = view.iter().filter(|object| &*object.key.resource != "events").map(|object| format!("{} {}", object.key, String::from_utf8_lossy(&object.json))).collect();
+            let objects: Vec<String> = view
+                .iter()
+                .filter(|object| &*object.key.resource != "events")
+                .map(|object| format!("{} {}", object.key, String::from_utf8_lossy(&object.json)))
+                .collect();
             panic!("never came: {what}\n{}", objects.join("\n"));
         }
     }
@@ -135,7 +203,13 @@ impl Cluster {
     /// Waits until nothing is written any more: a world as it should be is left alone.
     async fn settled(&self) {
         let mut revision = self.replica.view().revision();
-        while tokio::time::timeout(Duration::from_millis(300), self.replica.reached(revision.next())).await.is_ok() {
+        while tokio::time::timeout(
+            Duration::from_millis(300),
+            self.replica.reached(revision.next()),
+        )
+        .await
+        .is_ok()
+        {
             revision = self.replica.view().revision();
         }
     }
@@ -143,7 +217,10 @@ impl Cluster {
     async fn finish(self) {
         self.settled().await;
         assert_eq!(self.violations.lock().unwrap().as_slice(), &[] as &[String]);
-        assert_eq!(invariant::violations(&self.replica.view()), Vec::<String>::new());
+        assert_eq!(
+            invariant::violations(&self.replica.view()),
+            Vec::<String>::new()
+        );
         self.stop.send(true).unwrap();
         self.tasks.into_iter().for_each(|task| task.abort());
     }
@@ -156,7 +233,10 @@ async fn observe(replica: Arc<Solo>, rule: Rule, violations: Arc<Mutex<Vec<Strin
         // A batch may jump over revisions; each jump is a state that was visible.
         revision = view.revision();
         if let Some(violation) = rule(&view) {
-            violations.lock().unwrap().push(format!("at {revision}: {violation}"));
+            violations
+                .lock()
+                .unwrap()
+                .push(format!("at {revision}: {violation}"));
         }
     }
 }
@@ -173,14 +253,28 @@ async fn nodes(replica: Arc<Solo>) {
 }
 
 async fn act(replica: &Solo, change: &Change, next_address: &mut u32) {
-    let Some(object) = change.after.as_ref().filter(|object| &*object.key.resource == "pods" && object.meta.node.is_some()) else { return };
-    let Some(present) = replica.view().get(&object.key).cloned() else { return };
-    let transaction = Transaction::default().require(Precondition::Revision(present.key.clone(), present.revision));
+    let Some(object) = change
+        .after
+        .as_ref()
+        .filter(|object| &*object.key.resource == "pods" && object.meta.node.is_some())
+    else {
+        return;
+    };
+    let Some(present) = replica.view().get(&object.key).cloned() else {
+        return;
+    };
+    let transaction = Transaction::default().require(Precondition::Revision(
+        present.key.clone(),
+        present.revision,
+    ));
     let mut pod = present.value().unwrap();
     let transaction = if present.meta.deleting {
         transaction.delete(present.key.clone())
     } else if pod["status"]["phase"] == "Pending" {
-        let image = pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+        let image = pod["spec"]["containers"][0]["image"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         pod["status"]["phase"] = json!("Running");
         pod["status"]["podIP"] = json!(format!("10.244.0.{next_address}"));
         pod["status"]["podIPs"] = json!([{"ip": format!("10.244.0.{next_address}")}]);
@@ -217,7 +311,9 @@ fn rolling(surge: Value, unavailable: Value) -> Value {
 }
 
 fn pods(view: &View) -> Vec<Value> {
-    view.list("pods", Some("default")).map(|pod| pod.value().unwrap()).collect()
+    view.list("pods", Some("default"))
+        .map(|pod| pod.value().unwrap())
+        .collect()
 }
 
 fn image(pod: &Value) -> &str {
@@ -226,16 +322,25 @@ fn image(pod: &Value) -> &str {
 
 fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
-    conditions.is_some_and(|conditions| conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True"))
-        && pod["metadata"]["deletionTimestamp"].is_null()
+    conditions.is_some_and(|conditions| {
+        conditions
+            .iter()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    }) && pod["metadata"]["deletionTimestamp"].is_null()
 }
 
 fn ready_with(view: &View, wanted: &str) -> usize {
-    pods(view).iter().filter(|pod| image(pod) == wanted && is_ready(pod)).count()
+    pods(view)
+        .iter()
+        .filter(|pod| image(pod) == wanted && is_ready(pod))
+        .count()
 }
 
 fn web(view: &View) -> Value {
-    view.get(&Key::new("deployments.apps", "default", "web")).unwrap().value().unwrap()
+    view.get(&Key::new("deployments.apps", "default", "web"))
+        .unwrap()
+        .value()
+        .unwrap()
 }
 
 fn rolled_out(view: &View, image: &str, replicas: usize) -> bool {
@@ -248,7 +353,10 @@ fn rolled_out(view: &View, image: &str, replicas: usize) -> bool {
 }
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+    object["status"]["conditions"]
+        .as_array()?
+        .iter()
+        .find(|condition| condition["type"] == kind)
 }
 
 fn nothing() -> Rule {
@@ -261,7 +369,11 @@ fn set_image(object: &mut Value, image: &str) {
 
 #[tokio::test]
 async fn a_rolling_update_keeps_its_bounds_at_every_revision() {
-    for (surge, unavailable, most, least) in [(json!(1), json!(0), 5, 4), (json!(0), json!(1), 4, 3), (json!("50%"), json!("50%"), 6, 2)] {
+    for (surge, unavailable, most, least) in [
+        (json!(1), json!(0), 5, 4),
+        (json!(0), json!(1), 4, 3),
+        (json!("50%"), json!("50%"), 6, 2),
+    ] {
         let begun = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let seen = begun.clone();
         let rule: Rule = Box::new(move |view| {
@@ -269,17 +381,31 @@ async fn a_rolling_update_keeps_its_bounds_at_every_revision() {
                 return None;
             }
             let pods = pods(view);
-            let live = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).count();
+            let live = pods
+                .iter()
+                .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+                .count();
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
             (live > most || ready < least).then(|| format!("{live} pods, {ready} ready"))
         });
         let cluster = Cluster::start(rule).await;
-        let key = cluster.create(deployment(4, rolling(surge, unavailable))).await;
-        cluster.until("the first version", |view| rolled_out(view, "v1", 4)).await;
+        let key = cluster
+            .create(deployment(4, rolling(surge, unavailable)))
+            .await;
+        cluster
+            .until("the first version", |view| rolled_out(view, "v1", 4))
+            .await;
         begun.store(true, std::sync::atomic::Ordering::SeqCst);
         cluster.change(&key, |object| set_image(object, "v2")).await;
-        cluster.until("the second version", |view| rolled_out(view, "v2", 4)).await;
-        cluster.until("its condition", |view| condition(&web(view), "Progressing").is_some_and(|found| found["reason"] == "NewReplicaSetAvailable")).await;
+        cluster
+            .until("the second version", |view| rolled_out(view, "v2", 4))
+            .await;
+        cluster
+            .until("its condition", |view| {
+                condition(&web(view), "Progressing")
+                    .is_some_and(|found| found["reason"] == "NewReplicaSetAvailable")
+            })
+            .await;
         cluster.finish().await;
     }
 }
@@ -287,17 +413,27 @@ async fn a_rolling_update_keeps_its_bounds_at_every_revision() {
 #[tokio::test]
 async fn a_rollback_brings_the_old_replica_set_back_at_a_new_revision() {
     let cluster = Cluster::start(nothing()).await;
-    let key = cluster.create(deployment(2, rolling(json!(1), json!(0)))).await;
+    let key = cluster
+        .create(deployment(2, rolling(json!(1), json!(0))))
+        .await;
     cluster.until("v1", |view| rolled_out(view, "v1", 2)).await;
     cluster.change(&key, |object| set_image(object, "v2")).await;
     cluster.until("v2", |view| rolled_out(view, "v2", 2)).await;
     cluster.settled().await;
-    assert_eq!(web(&cluster.replica.view())["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "2");
+    assert_eq!(
+        web(&cluster.replica.view())["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+        "2"
+    );
     cluster.change(&key, |object| set_image(object, "v1")).await;
-    cluster.until("v1 again", |view| rolled_out(view, "v1", 2)).await;
+    cluster
+        .until("v1 again", |view| rolled_out(view, "v1", 2))
+        .await;
     cluster.settled().await;
     let view = cluster.replica.view();
-    assert_eq!(web(&view)["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "3");
+    assert_eq!(
+        web(&view)["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+        "3"
+    );
     assert_eq!(view.count("replicasets.apps", Some("default")), 2);
     cluster.finish().await;
 }
@@ -306,11 +442,16 @@ async fn a_rollback_brings_the_old_replica_set_back_at_a_new_revision() {
 async fn recreate_never_runs_two_versions_at_once() {
     let rule: Rule = Box::new(|view| {
         let pods = pods(view);
-        let (one, other) = (pods.iter().any(|pod| image(pod) == "v1"), pods.iter().any(|pod| image(pod) == "v2"));
+        let (one, other) = (
+            pods.iter().any(|pod| image(pod) == "v1"),
+            pods.iter().any(|pod| image(pod) == "v2"),
+        );
         (one && other).then(|| "both versions".to_owned())
     });
     let cluster = Cluster::start(rule).await;
-    let key = cluster.create(deployment(3, json!({"type": "Recreate"}))).await;
+    let key = cluster
+        .create(deployment(3, json!({"type": "Recreate"})))
+        .await;
     cluster.until("v1", |view| rolled_out(view, "v1", 3)).await;
     cluster.change(&key, |object| set_image(object, "v2")).await;
     cluster.until("v2", |view| rolled_out(view, "v2", 3)).await;
@@ -320,20 +461,37 @@ async fn recreate_never_runs_two_versions_at_once() {
 #[tokio::test]
 async fn a_deployment_scales_pauses_and_resumes() {
     let cluster = Cluster::start(nothing()).await;
-    let key = cluster.create(deployment(2, rolling(json!(1), json!(0)))).await;
+    let key = cluster
+        .create(deployment(2, rolling(json!(1), json!(0))))
+        .await;
     cluster.until("2", |view| rolled_out(view, "v1", 2)).await;
-    cluster.change(&key, |object| object["spec"]["replicas"] = json!(7)).await;
+    cluster
+        .change(&key, |object| object["spec"]["replicas"] = json!(7))
+        .await;
     cluster.until("7", |view| rolled_out(view, "v1", 7)).await;
-    cluster.change(&key, |object| object["spec"]["replicas"] = json!(1)).await;
+    cluster
+        .change(&key, |object| object["spec"]["replicas"] = json!(1))
+        .await;
     cluster.until("1", |view| rolled_out(view, "v1", 1)).await;
-    cluster.change(&key, |object| object["spec"]["paused"] = json!(true)).await;
+    cluster
+        .change(&key, |object| object["spec"]["paused"] = json!(true))
+        .await;
     cluster.change(&key, |object| set_image(object, "v2")).await;
-    cluster.until("paused", |view| condition(&web(view), "Progressing").is_some_and(|found| found["reason"] == "DeploymentPaused")).await;
+    cluster
+        .until("paused", |view| {
+            condition(&web(view), "Progressing")
+                .is_some_and(|found| found["reason"] == "DeploymentPaused")
+        })
+        .await;
     cluster.settled().await;
     assert_eq!(ready_with(&cluster.replica.view(), "v2"), 0);
-    cluster.change(&key, |object| object["spec"]["paused"] = json!(false)).await;
+    cluster
+        .change(&key, |object| object["spec"]["paused"] = json!(false))
+        .await;
     cluster.until("v2", |view| rolled_out(view, "v2", 1)).await;
-    cluster.change(&key, |object| object["spec"]["replicas"] = json!(0)).await;
+    cluster
+        .change(&key, |object| object["spec"]["replicas"] = json!(0))
+        .await;
     cluster.until("0", |view| pods(view).is_empty()).await;
     cluster.finish().await;
 }
@@ -341,18 +499,27 @@ async fn a_deployment_scales_pauses_and_resumes() {
 #[tokio::test]
 async fn scaling_in_the_middle_of_a_stuck_rollout_is_shared_in_proportion() {
     let cluster = Cluster::start(nothing()).await;
-    let key = cluster.create(deployment(10, rolling(json!(3), json!(2)))).await;
+    let key = cluster
+        .create(deployment(10, rolling(json!(3), json!(2))))
+        .await;
     cluster.until("10", |view| rolled_out(view, "v1", 10)).await;
-    cluster.change(&key, |object| set_image(object, "never-ready")).await;
+    cluster
+        .change(&key, |object| set_image(object, "never-ready"))
+        .await;
     let sizes = |view: &View| -> Vec<u64> {
-        let mut sizes: Vec<u64> = view.list("replicasets.apps", None).map(|set| set.value().unwrap()["spec"]["replicas"].as_u64().unwrap()).collect();
+        let mut sizes: Vec<u64> = view
+            .list("replicasets.apps", None)
+            .map(|set| set.value().unwrap()["spec"]["replicas"].as_u64().unwrap())
+            .collect();
         sizes.sort_unstable();
         sizes
     };
     // The example of Kubernetes' documentation ("Proportional scaling"): 8 + 5, scaled from 10 to 15, is 11 + 7.
     cluster.until("8 + 5", |view| sizes(view) == [5, 8]).await;
     cluster.settled().await;
-    cluster.change(&key, |object| object["spec"]["replicas"] = json!(15)).await;
+    cluster
+        .change(&key, |object| object["spec"]["replicas"] = json!(15))
+        .await;
     cluster.until("11 + 7", |view| sizes(view) == [7, 11]).await;
     cluster.finish().await;
 }
@@ -360,13 +527,22 @@ async fn scaling_in_the_middle_of_a_stuck_rollout_is_shared_in_proportion() {
 #[tokio::test]
 async fn a_rollout_that_does_not_move_is_told_after_its_deadline() {
     let cluster = Cluster::start(nothing()).await;
-    let key = cluster.create(deployment(1, rolling(json!(1), json!(0)))).await;
+    let key = cluster
+        .create(deployment(1, rolling(json!(1), json!(0))))
+        .await;
     cluster.until("v1", |view| rolled_out(view, "v1", 1)).await;
-    cluster.change(&key, |object| {
-        set_image(object, "never-ready");
-        object["spec"]["progressDeadlineSeconds"] = json!(1);
-    }).await;
-    cluster.until("the deadline", |view| condition(&web(view), "Progressing").is_some_and(|found| found["reason"] == "ProgressDeadlineExceeded")).await;
+    cluster
+        .change(&key, |object| {
+            set_image(object, "never-ready");
+            object["spec"]["progressDeadlineSeconds"] = json!(1);
+        })
+        .await;
+    cluster
+        .until("the deadline", |view| {
+            condition(&web(view), "Progressing")
+                .is_some_and(|found| found["reason"] == "ProgressDeadlineExceeded")
+        })
+        .await;
     assert_eq!(ready_with(&cluster.replica.view(), "v1"), 1);
     cluster.finish().await;
 }
@@ -387,13 +563,25 @@ async fn pods_are_adopted_and_released_by_their_labels() {
         },
     });
     cluster.create(set).await;
-    cluster.until("one adopted, one made", |view| {
-        view.count("pods", Some("default")) == 2 && view.get(&stray).is_some_and(|pod| pod.controller().is_some())
-    }).await;
-    cluster.change(&stray, |pod| pod["metadata"]["labels"]["app"] = json!("y")).await;
-    cluster.until("released and replaced", |view| {
-        view.count("pods", Some("default")) == 3 && view.get(&stray).is_some_and(|pod| pod.controller().is_none())
-    }).await;
+    cluster
+        .until("one adopted, one made", |view| {
+            view.count("pods", Some("default")) == 2
+                && view
+                    .get(&stray)
+                    .is_some_and(|pod| pod.controller().is_some())
+        })
+        .await;
+    cluster
+        .change(&stray, |pod| pod["metadata"]["labels"]["app"] = json!("y"))
+        .await;
+    cluster
+        .until("released and replaced", |view| {
+            view.count("pods", Some("default")) == 3
+                && view
+                    .get(&stray)
+                    .is_some_and(|pod| pod.controller().is_none())
+        })
+        .await;
     cluster.finish().await;
 }
 
@@ -405,21 +593,63 @@ async fn endpoints_follow_the_pods_and_go_with_their_service() {
         "spec": {"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "selector": {"app": "web"}, "ports": [{"name": "h", "port": 80, "targetPort": "http"}]},
     });
     let service = cluster.create(service).await;
-    let slices = |view: &View| -> Vec<Value> { view.list("endpointslices.discovery.k8s.io", Some("default")).map(|slice| slice.value().unwrap()).collect() };
-    cluster.until("an empty slice", |view| slices(view).len() == 1).await;
-    let key = cluster.create(deployment(3, rolling(json!(1), json!(0)))).await;
-    let ready = |slice: &Value| slice["endpoints"].as_array().unwrap().iter().filter(|endpoint| endpoint["conditions"]["ready"] == true).count();
-    cluster.until("3 endpoints", |view| slices(view).iter().map(ready).sum::<usize>() == 3).await;
+    let slices = |view: &View| -> Vec<Value> {
+        view.list("endpointslices.discovery.k8s.io", Some("default"))
+            .map(|slice| slice.value().unwrap())
+            .collect()
+    };
+    cluster
+        .until("an empty slice", |view| slices(view).len() == 1)
+        .await;
+    let key = cluster
+        .create(deployment(3, rolling(json!(1), json!(0))))
+        .await;
+    let ready = |slice: &Value| {
+        slice["endpoints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|endpoint| endpoint["conditions"]["ready"] == true)
+            .count()
+    };
+    cluster
+        .until("3 endpoints", |view| {
+            slices(view).iter().map(ready).sum::<usize>() == 3
+        })
+        .await;
     let endpoints = Key::new("endpoints", "default", "web");
-    cluster.until("3 addresses", |view| view.get(&endpoints).is_some_and(|found| found.value().unwrap()["subsets"][0]["addresses"].as_array().is_some_and(|list| list.len() == 3))).await;
+    cluster
+        .until("3 addresses", |view| {
+            view.get(&endpoints).is_some_and(|found| {
+                found.value().unwrap()["subsets"][0]["addresses"]
+                    .as_array()
+                    .is_some_and(|list| list.len() == 3)
+            })
+        })
+        .await;
     cluster.settled().await;
     let all = slices(&cluster.replica.view());
     let named = all.iter().find(|slice| ready(slice) == 3).unwrap();
-    assert_eq!(named["ports"], json!([{"name": "h", "port": 80, "protocol": "TCP"}]));
-    cluster.change(&key, |object| object["spec"]["replicas"] = json!(0)).await;
-    cluster.until("none", |view| slices(view).iter().all(|slice| ready(slice) == 0)).await;
-    cluster.delete(&service, deletion::Propagation::Background).await;
-    cluster.until("gone", |view| slices(view).is_empty() && view.get(&endpoints).is_none()).await;
+    assert_eq!(
+        named["ports"],
+        json!([{"name": "h", "port": 80, "protocol": "TCP"}])
+    );
+    cluster
+        .change(&key, |object| object["spec"]["replicas"] = json!(0))
+        .await;
+    cluster
+        .until("none", |view| {
+            slices(view).iter().all(|slice| ready(slice) == 0)
+        })
+        .await;
+    cluster
+        .delete(&service, deletion::Propagation::Background)
+        .await;
+    cluster
+        .until("gone", |view| {
+            slices(view).is_empty() && view.get(&endpoints).is_none()
+        })
+        .await;
     cluster.finish().await;
 }
 
@@ -429,24 +659,41 @@ fn owned(view: &View) -> usize {
 
 #[tokio::test]
 async fn what_a_deployment_owned_goes_with_it_or_stays_as_asked() {
-    for propagation in [deletion::Propagation::Background, deletion::Propagation::Foreground, deletion::Propagation::Orphan] {
+    for propagation in [
+        deletion::Propagation::Background,
+        deletion::Propagation::Foreground,
+        deletion::Propagation::Orphan,
+    ] {
         let foreground = propagation == deletion::Propagation::Foreground;
         let rule: Rule = Box::new(move |view| {
-            let gone = view.count("deployments.apps", None) == 0 && view.count("replicasets.apps", None) > 0;
-            (foreground && gone && view.count("nodes", None) > 1).then(|| "the owner went before its dependents".to_owned())
+            let gone = view.count("deployments.apps", None) == 0
+                && view.count("replicasets.apps", None) > 0;
+            (foreground && gone && view.count("nodes", None) > 1)
+                .then(|| "the owner went before its dependents".to_owned())
         });
         let cluster = Cluster::start(rule).await;
-        let key = cluster.create(deployment(2, rolling(json!(1), json!(0)))).await;
-        cluster.until("running", |view| rolled_out(view, "v1", 2)).await;
+        let key = cluster
+            .create(deployment(2, rolling(json!(1), json!(0))))
+            .await;
+        cluster
+            .until("running", |view| rolled_out(view, "v1", 2))
+            .await;
         cluster.delete(&key, propagation).await;
-        cluster.until("the deployment gone", |view| view.get(&key).is_none()).await;
+        cluster
+            .until("the deployment gone", |view| view.get(&key).is_none())
+            .await;
         if propagation == deletion::Propagation::Orphan {
             cluster.settled().await;
             let view = cluster.replica.view();
             assert_eq!(owned(&view), 3);
-            assert!(view.list("replicasets.apps", None).all(|set| set.meta.owners.is_empty()));
+            assert!(
+                view.list("replicasets.apps", None)
+                    .all(|set| set.meta.owners.is_empty())
+            );
         } else {
-            cluster.until("everything gone", |view| owned(view) == 0).await;
+            cluster
+                .until("everything gone", |view| owned(view) == 0)
+                .await;
         }
         cluster.finish().await;
     }
@@ -455,18 +702,37 @@ async fn what_a_deployment_owned_goes_with_it_or_stays_as_asked() {
 #[tokio::test]
 async fn a_namespace_takes_everything_in_it_and_nothing_else() {
     let cluster = Cluster::start(nothing()).await;
-    let namespace = cluster.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})).await;
+    let namespace = cluster
+        .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}))
+        .await;
     let mut other = deployment(2, rolling(json!(1), json!(0)));
     other["metadata"]["namespace"] = json!("other");
     cluster.create(other).await;
-    cluster.create(deployment(1, rolling(json!(1), json!(0)))).await;
-    cluster.until("both run", |view| {
-        let running = |namespace| view.list("pods", Some(namespace)).filter(|pod| is_ready(&pod.value().unwrap())).count();
-        running("other") == 2 && running("default") == 1
-    }).await;
-    cluster.until("its service account", |view| view.get(&Key::new("serviceaccounts", "other", "default")).is_some()).await;
-    cluster.delete(&namespace, deletion::Propagation::Background).await;
-    cluster.until("gone", |view| view.get(&namespace).is_none()).await;
+    cluster
+        .create(deployment(1, rolling(json!(1), json!(0))))
+        .await;
+    cluster
+        .until("both run", |view| {
+            let running = |namespace| {
+                view.list("pods", Some(namespace))
+                    .filter(|pod| is_ready(&pod.value().unwrap()))
+                    .count()
+            };
+            running("other") == 2 && running("default") == 1
+        })
+        .await;
+    cluster
+        .until("its service account", |view| {
+            view.get(&Key::new("serviceaccounts", "other", "default"))
+                .is_some()
+        })
+        .await;
+    cluster
+        .delete(&namespace, deletion::Propagation::Background)
+        .await;
+    cluster
+        .until("gone", |view| view.get(&namespace).is_none())
+        .await;
     let view = cluster.replica.view();
     assert_eq!(view.resources_in("other").len(), 0);
     assert_eq!(view.count("pods", Some("default")), 1);
@@ -477,14 +743,25 @@ async fn a_namespace_takes_everything_in_it_and_nothing_else() {
 async fn a_pod_whose_owner_was_made_again_under_its_name_is_collected() {
     let cluster = Cluster::start(nothing()).await;
     let owner = cluster.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner", "namespace": "default"}})).await;
-    let uid = cluster.replica.view().get(&owner).unwrap().meta.uid.to_string();
-    let dependent = |uid: &str, name: &str| json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": "default", "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}]},
-    });
+    let uid = cluster
+        .replica
+        .view()
+        .get(&owner)
+        .unwrap()
+        .meta
+        .uid
+        .to_string();
+    let dependent = |uid: &str, name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "default", "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}]},
+        })
+    };
     let kept = cluster.create(dependent(&uid, "kept")).await;
     let stale = cluster.create(dependent("another-uid", "stale")).await;
-    cluster.until("the stale one gone", |view| view.get(&stale).is_none()).await;
+    cluster
+        .until("the stale one gone", |view| view.get(&stale).is_none())
+        .await;
     let unknown = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "unknown", "namespace": "default", "ownerReferences": [{"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": "u"}]},

@@ -97,13 +97,19 @@ impl<K: Kv> Machine<K> {
     /// # Errors
     /// [`KvError`]: the replica must stop. The view is as before.
     pub fn apply(&mut self, entries: &[Entry], applied: Bytes) -> Result<Applied, KvError> {
-        let mut stage =
-            Stage { kv: self.kv.as_ref(), view: self.view.clone(), batch: Batch::default(), changes: Vec::new() };
+        let mut stage = Stage {
+            kv: self.kv.as_ref(),
+            view: self.view.clone(),
+            batch: Batch::default(),
+            changes: Vec::new(),
+        };
         let mut outcomes = Vec::with_capacity(entries.len());
         for entry in entries {
             outcomes.push(match &entry.command {
                 None => None,
-                Some(Command::Transact(transaction)) => Some(stage.transact(transaction, entry.term)),
+                Some(Command::Transact(transaction)) => {
+                    Some(stage.transact(transaction, entry.term))
+                }
                 Some(Command::Compact(revision)) => {
                     // Compaction reads the store, so that it must see what this batch wrote.
                     stage.flush()?;
@@ -111,11 +117,17 @@ impl<K: Kv> Machine<K> {
                 }
             });
         }
-        stage.batch.put(Family::Meta, meta_key::APPLIED.to_vec(), applied);
+        stage
+            .batch
+            .put(Family::Meta, meta_key::APPLIED.to_vec(), applied);
         stage.flush()?;
         let Stage { view, changes, .. } = stage;
         self.view = view;
-        Ok(Applied { outcomes, changes, view: self.view() })
+        Ok(Applied {
+            outcomes,
+            changes,
+            view: self.view(),
+        })
     }
 }
 
@@ -126,6 +138,10 @@ impl<K: Kv> Stage<'_, K> {
 
     fn set_revision(&mut self, revision: Revision) {
         self.view.revision = revision;
-        self.batch.put(Family::Meta, meta_key::REVISION.to_vec(), revision.0.to_be_bytes().to_vec());
+        self.batch.put(
+            Family::Meta,
+            meta_key::REVISION.to_vec(),
+            revision.0.to_be_bytes().to_vec(),
+        );
     }
 }

@@ -17,7 +17,10 @@ impl Change {
     /// The object concerned: as written, or as it last was.
     #[must_use]
     pub fn object(&self) -> &Arc<Object> {
-        self.after.as_ref().or(self.before.as_ref()).expect("a change has a before or an after")
+        self.after
+            .as_ref()
+            .or(self.before.as_ref())
+            .expect("a change has a before or an after")
     }
 }
 
@@ -36,7 +39,12 @@ impl ChangeSet {
     /// Bytes it holds in memory, roughly.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let weigh = |object: &Option<Arc<Object>>| object.as_ref().map_or(0, |object| object.weight());
-        64 + self.changes.iter().map(|change| weigh(&change.after).max(weigh(&change.before))).sum::<usize>()
+        let weigh =
+            |object: &Option<Arc<Object>>| object.as_ref().map_or(0, |object| object.weight());
+        64 + self
+            .changes
+            .iter()
+            .map(|change| weigh(&change.after).max(weigh(&change.before)))
+            .sum::<usize>()
     }
 }

@@ -186,7 +186,9 @@ fn key_out(key: &Key) -> Option<durable::Key> {
 }
 
 fn key_in(key: Option<durable::Key>) -> Result<Key, CommandError> {
-    let key = key.ok_or_else(|| CommandError { detail: "a write or precondition without a key".into() })?;
+    let key = key.ok_or_else(|| CommandError {
+        detail: "a write or precondition without a key".into(),
+    })?;
     Ok(Key::new(&key.resource, &key.namespace, &key.name))
 }
 
@@ -207,11 +209,15 @@ impl Command {
     /// [`CommandError`] when the bytes are damaged or of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Self, CommandError> {
         let command: durable::Command =
-            prost::Message::decode(bytes).map_err(|error| CommandError { detail: error.to_string() })?;
+            prost::Message::decode(bytes).map_err(|error| CommandError {
+                detail: error.to_string(),
+            })?;
         match command.body {
             Some(durable::Body::Compact(revision)) => Ok(Self::Compact(Revision(revision))),
             Some(durable::Body::Transact(transact)) => transact_in(transact).map(Self::Transact),
-            None => Err(CommandError { detail: "no known body".into() }),
+            None => Err(CommandError {
+                detail: "no known body".into(),
+            }),
         }
     }
 }
@@ -231,7 +237,11 @@ fn transact_out(transaction: &Transaction) -> durable::Transact {
             Write::Put(_, object) => (Some(object.json.clone()), object.splice),
             Write::Delete(_) => (None, 0),
         };
-        durable::Write { key: key_out(write.key()), json, splice }
+        durable::Write {
+            key: key_out(write.key()),
+            json,
+            splice,
+        }
     };
     durable::Transact {
         fence: transaction.fence.map(|term| term.0),
@@ -253,14 +263,26 @@ fn transact_in(transact: durable::Transact) -> Result<Transaction, CommandError>
             Some(durable::Check::Absent(_)) => Precondition::Absent(key),
             Some(durable::Check::Live(_)) => Precondition::Live(key),
             Some(durable::Check::Uid(uid)) => Precondition::Uid(key, uid.into()),
-            Some(durable::Check::Revision(revision)) => Precondition::Revision(key, Revision(revision)),
-            None => return Err(CommandError { detail: "an unknown precondition".into() }),
+            Some(durable::Check::Revision(revision)) => {
+                Precondition::Revision(key, Revision(revision))
+            }
+            None => {
+                return Err(CommandError {
+                    detail: "an unknown precondition".into(),
+                });
+            }
         });
     }
     for write in transact.writes {
         let key = key_in(write.key)?;
         transaction.writes.push(match write.json {
-            Some(json) => Write::Put(key, Encoded { json, splice: write.splice }),
+            Some(json) => Write::Put(
+                key,
+                Encoded {
+                    json,
+                    splice: write.splice,
+                },
+            ),
             None => Write::Delete(key),
         });
     }

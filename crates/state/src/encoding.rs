@@ -25,7 +25,10 @@ pub struct NoMetadata;
 /// [`NoMetadata`] when `object` is not a JSON object with metadata.
 pub fn encode(object: &Value) -> Result<Encoded, NoMetadata> {
     let object = object.as_object().ok_or(NoMetadata)?;
-    let metadata = object.get("metadata").and_then(Value::as_object).ok_or(NoMetadata)?;
+    let metadata = object
+        .get("metadata")
+        .and_then(Value::as_object)
+        .ok_or(NoMetadata)?;
     let mut json = Vec::with_capacity(1024);
     json.push(b'{');
     for name in ["apiVersion", "kind"] {
@@ -50,12 +53,18 @@ pub fn encode(object: &Value) -> Result<Encoded, NoMetadata> {
     }
     json.push(b'}');
     let splice = u32::try_from(splice).map_err(|_| NoMetadata)?;
-    Ok(Encoded { json: json.into(), splice })
+    Ok(Encoded {
+        json: json.into(),
+        splice,
+    })
 }
 
 fn members(json: &mut Vec<u8>, map: &Map<String, Value>, except: &[&str]) {
     let mut first = true;
-    for (name, value) in map.iter().filter(|(name, _)| !except.contains(&name.as_str())) {
+    for (name, value) in map
+        .iter()
+        .filter(|(name, _)| !except.contains(&name.as_str()))
+    {
         if !first {
             json.push(b',');
         }
@@ -95,7 +104,10 @@ mod tests {
         let encoded = encode(&object).unwrap();
         let whole = with_revision(&encoded.json, encoded.splice, Revision(42)).unwrap();
         let value: Value = serde_json::from_slice(&whole).unwrap();
-        assert_eq!(value["metadata"], json!({"name": "x", "resourceVersion": "42"}));
+        assert_eq!(
+            value["metadata"],
+            json!({"name": "x", "resourceVersion": "42"})
+        );
         assert_eq!(value["data"], object["data"]);
         assert_eq!(value["kind"], "A");
     }
@@ -103,7 +115,10 @@ mod tests {
     #[test]
     fn an_object_without_metadata_is_refused() {
         assert_eq!(encode(&json!({"metadata": {}})), Err(NoMetadata));
-        assert_eq!(encode(&json!({"metadata": {"resourceVersion": "1"}})), Err(NoMetadata));
+        assert_eq!(
+            encode(&json!({"metadata": {"resourceVersion": "1"}})),
+            Err(NoMetadata)
+        );
         assert_eq!(encode(&json!([])), Err(NoMetadata));
         assert!(encode(&json!({"metadata": {"name": "x"}})).is_ok());
     }

@@ -49,8 +49,18 @@ impl Feed {
     #[must_use]
     pub fn new(view: Arc<View>, history: Arc<dyn History>) -> Self {
         let start = view.revision();
-        let ring = Ring { view, sets: VecDeque::new(), bytes: 0, start, closed: false };
-        Self { ring: Mutex::new(ring), published: Event::new(), history }
+        let ring = Ring {
+            view,
+            sets: VecDeque::new(),
+            bytes: 0,
+            start,
+            closed: false,
+        };
+        Self {
+            ring: Mutex::new(ring),
+            published: Event::new(),
+            history,
+        }
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -78,7 +88,9 @@ impl Feed {
             ring.sets.push_back(set);
         }
         while ring.sets.len() > FEED_REVISIONS || (ring.bytes > FEED_BYTES && ring.sets.len() > 1) {
-            let Some(oldest) = ring.sets.pop_front() else { break };
+            let Some(oldest) = ring.sets.pop_front() else {
+                break;
+            };
             ring.bytes -= oldest.weight();
             ring.start = oldest.revision;
         }
@@ -131,14 +143,21 @@ impl Feed {
         }
         let live = after >= ring.start;
         drop(ring);
-        Ok(Watch { feed: self.clone(), cursor: after, live })
+        Ok(Watch {
+            feed: self.clone(),
+            cursor: after,
+            live,
+        })
     }
 }
 
 impl std::fmt::Debug for Feed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ring = self.ring();
-        f.debug_struct("Feed").field("revision", &ring.view.revision()).field("kept", &ring.sets.len()).finish()
+        f.debug_struct("Feed")
+            .field("revision", &ring.view.revision())
+            .field("kept", &ring.sets.len())
+            .finish()
     }
 }
 
@@ -205,10 +224,14 @@ impl Watch {
             }
             Pulled::Behind if self.live => Err(WatchEnd::Expired(self.cursor)),
             Pulled::Behind => {
-                let sets = self.feed.history.changes_after(self.cursor, WATCH_BATCH).map_err(|error| match error {
-                    PastError::Compacted(_) => WatchEnd::Expired(self.cursor),
-                    error @ PastError::Kv(_) => WatchEnd::Store(error),
-                })?;
+                let sets = self
+                    .feed
+                    .history
+                    .changes_after(self.cursor, WATCH_BATCH)
+                    .map_err(|error| match error {
+                        PastError::Compacted(_) => WatchEnd::Expired(self.cursor),
+                        error @ PastError::Kv(_) => WatchEnd::Store(error),
+                    })?;
                 // Nothing found where memory says there is something: it was replaced by a snapshot.
                 if sets.is_empty() {
                     return Err(WatchEnd::Expired(self.cursor));
@@ -237,6 +260,8 @@ impl Watch {
         if from == ring.sets.len() {
             return Ok(Pulled::Nothing);
         }
-        Ok(Pulled::Sets(ring.sets.range(from..).take(WATCH_BATCH).cloned().collect()))
+        Ok(Pulled::Sets(
+            ring.sets.range(from..).take(WATCH_BATCH).cloned().collect(),
+        ))
     }
 }

@@ -9,10 +9,17 @@ use std::fmt::Write as _;
 #[must_use]
 pub fn violations(view: &View) -> Vec<String> {
     let mut found = Vec::new();
-    let mut rebuilt = View { revision: view.revision, compacted: view.compacted, ..View::default() };
+    let mut rebuilt = View {
+        revision: view.revision,
+        compacted: view.compacted,
+        ..View::default()
+    };
     for object in view.iter() {
         if object.revision > view.revision {
-            found.push(format!("{} is at revision {}, the view at {}", object.key, object.revision, view.revision));
+            found.push(format!(
+                "{} is at revision {}, the view at {}",
+                object.key, object.revision, view.revision
+            ));
         }
         rebuilt.insert(object.clone());
     }
@@ -40,8 +47,10 @@ pub fn digest(view: &View) -> String {
         hash.update(object.revision.0.to_be_bytes());
         hash.update(&object.json);
     }
-    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
+    hash.finalize()
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+            text
+        })
 }

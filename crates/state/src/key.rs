@@ -17,7 +17,11 @@ impl Key {
     /// A key of these three parts.
     #[must_use]
     pub fn new(resource: &str, namespace: &str, name: &str) -> Self {
-        Self { resource: resource.into(), namespace: namespace.into(), name: name.into() }
+        Self {
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// `namespace/name`, or the name alone for an object of the cluster.
@@ -33,7 +37,8 @@ impl Key {
     /// The durable form: the parts joined by zero bytes, which sorts as the key does.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.resource.len() + self.namespace.len() + self.name.len() + 2);
+        let mut bytes =
+            Vec::with_capacity(self.resource.len() + self.namespace.len() + self.name.len() + 2);
         bytes.extend_from_slice(self.resource.as_bytes());
         bytes.push(0);
         bytes.extend_from_slice(self.namespace.as_bytes());
@@ -57,7 +62,9 @@ impl Key {
         !self.resource.is_empty()
             && !self.name.is_empty()
             && length <= crate::limits::KEY_BYTES
-            && ![&self.resource, &self.namespace, &self.name].iter().any(|part| part.contains('\0'))
+            && ![&self.resource, &self.namespace, &self.name]
+                .iter()
+                .any(|part| part.contains('\0'))
     }
 }
 

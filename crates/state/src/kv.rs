@@ -75,7 +75,13 @@ pub trait Kv: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`KvError`] when the engine fails.
-    fn scan(&self, family: Family, from: &[u8], until: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, KvError>;
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, KvError>;
 
     /// Takes effect whole, in order. Need not be durable on return: the log is.
     ///
@@ -92,7 +98,9 @@ pub struct MemKv {
 
 impl MemKv {
     fn pairs(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Family, Vec<u8>), Bytes>> {
-        self.pairs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.pairs
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -101,11 +109,19 @@ impl Kv for MemKv {
         Ok(self.pairs().get(&(family, key.to_vec())).cloned())
     }
 
-    fn scan(&self, family: Family, from: &[u8], until: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, KvError> {
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, KvError> {
         let pairs = self.pairs();
         let found = pairs
             .range((family, from.to_vec())..)
-            .take_while(|((at, key), _)| *at == family && until.is_none_or(|until| key.as_slice() < until))
+            .take_while(|((at, key), _)| {
+                *at == family && until.is_none_or(|until| key.as_slice() < until)
+            })
             .take(limit)
             .map(|((_, key), value)| (Bytes::copy_from_slice(key), value.clone()));
         Ok(found.collect())

@@ -153,7 +153,10 @@ impl Meta {
     pub fn read(resource: &str, json: &[u8]) -> Result<Self, serde_json::Error> {
         let (metadata, node) = if resource == PODS {
             let envelope: Envelope = serde_json::from_slice(json)?;
-            (envelope.metadata, envelope.spec.node_name.filter(|node| !node.is_empty()))
+            (
+                envelope.metadata,
+                envelope.spec.node_name.filter(|node| !node.is_empty()),
+            )
         } else {
             (serde_json::from_slice::<MetadataOnly>(json)?.metadata, None)
         };

@@ -28,9 +28,14 @@ impl Solo {
     /// An empty store that leads in term 1.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        let machine = Machine::open(Arc::new(MemKv::default())).expect("an empty store in memory opens");
+        let machine =
+            Machine::open(Arc::new(MemKv::default())).expect("an empty store in memory opens");
         let feed = Arc::new(Feed::new(machine.view(), Arc::new(machine.past())));
-        let leadership = Leadership { term: Term(1), leader: Some(1), ready: true };
+        let leadership = Leadership {
+            term: Term(1),
+            leader: Some(1),
+            ready: true,
+        };
         Arc::new(Self {
             machine: Mutex::new(machine),
             feed,
@@ -41,7 +46,10 @@ impl Solo {
 
     /// Changes who leads, as an election would.
     pub fn set_leadership(&self, leadership: Leadership) {
-        *self.leadership.lock().unwrap_or_else(PoisonError::into_inner) = leadership;
+        *self
+            .leadership
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = leadership;
         self.changed.notify(usize::MAX);
     }
 }
@@ -51,17 +59,28 @@ impl Replica for Solo {
     async fn submit(&self, command: Command) -> Result<Outcome, ProposeError> {
         let bytes = command.encode();
         if bytes.len() > TRANSACTION_BYTES {
-            return Err(ProposeError::TooLarge { size: bytes.len(), limit: TRANSACTION_BYTES });
+            return Err(ProposeError::TooLarge {
+                size: bytes.len(),
+                limit: TRANSACTION_BYTES,
+            });
         }
-        let command = Command::decode(bytes).map_err(|error| ProposeError::Unavailable(error.to_string()))?;
-        let entry = Entry { term: self.leadership().term, command: Some(command) };
+        let command =
+            Command::decode(bytes).map_err(|error| ProposeError::Unavailable(error.to_string()))?;
+        let entry = Entry {
+            term: self.leadership().term,
+            command: Some(command),
+        };
         let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
         let mut applied = machine
             .apply(&[entry], Bytes::new())
             .map_err(|error| ProposeError::Unavailable(error.to_string()))?;
         self.feed.publish(applied.view, applied.changes);
         drop(machine);
-        Ok(applied.outcomes.pop().flatten().expect("an entry with a command has an outcome"))
+        Ok(applied
+            .outcomes
+            .pop()
+            .flatten()
+            .expect("an entry with a command has an outcome"))
     }
 
     async fn read(&self) -> Result<Arc<View>, ReadError> {
@@ -85,7 +104,10 @@ impl Replica for Solo {
     }
 
     fn leadership(&self) -> Leadership {
-        *self.leadership.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .leadership
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn leadership_changed(&self, known: Leadership) -> Leadership {
@@ -100,7 +122,11 @@ impl Replica for Solo {
     }
 
     fn members(&self) -> Vec<MemberStatus> {
-        vec![MemberStatus { id: 1, address: "memory".into(), voter: true }]
+        vec![MemberStatus {
+            id: 1,
+            address: "memory".into(),
+            voter: true,
+        }]
     }
 
     fn applied_index(&self) -> u64 {

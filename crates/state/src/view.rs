@@ -67,7 +67,11 @@ impl View {
     }
 
     /// Objects of a resource, in one namespace or in all, in the order of their keys.
-    pub fn list<'a>(&'a self, resource: &str, namespace: Option<&str>) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
+    pub fn list<'a>(
+        &'a self,
+        resource: &str,
+        namespace: Option<&str>,
+    ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
         self.list_after(resource, namespace, None)
     }
 
@@ -80,13 +84,23 @@ impl View {
     ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
         let resource: Arc<str> = resource.into();
         let namespace: Option<Arc<str>> = namespace.map(Into::into);
-        let start = Key { resource: resource.clone(), namespace: namespace.clone().unwrap_or_else(empty), name: empty() };
+        let start = Key {
+            resource: resource.clone(),
+            namespace: namespace.clone().unwrap_or_else(empty),
+            name: empty(),
+        };
         let after = after.cloned();
-        let start = after.clone().filter(|after| *after > start).unwrap_or(start);
+        let start = after
+            .clone()
+            .filter(|after| *after > start)
+            .unwrap_or(start);
         self.objects
             .range(start..)
             .take_while(move |(key, _)| {
-                key.resource == resource && namespace.as_ref().is_none_or(|namespace| key.namespace == *namespace)
+                key.resource == resource
+                    && namespace
+                        .as_ref()
+                        .is_none_or(|namespace| key.namespace == *namespace)
             })
             .filter(move |(key, _)| Some(*key) != after.as_ref())
             .map(|(_, object)| object)
@@ -97,7 +111,11 @@ impl View {
     pub fn count(&self, resource: &str, namespace: Option<&str>) -> usize {
         let resource: Arc<str> = resource.into();
         match namespace {
-            Some(namespace) => self.counts.get(&(resource, namespace.into())).copied().unwrap_or(0),
+            Some(namespace) => self
+                .counts
+                .get(&(resource, namespace.into()))
+                .copied()
+                .unwrap_or(0),
             None => self
                 .counts
                 .range((resource.clone(), empty())..)
@@ -111,14 +129,22 @@ impl View {
     #[must_use]
     pub fn resources_in(&self, namespace: &str) -> Vec<Arc<str>> {
         let mut found = Vec::new();
-        let mut next = self.counts.keys().next().map(|(resource, _)| resource.clone());
+        let mut next = self
+            .counts
+            .keys()
+            .next()
+            .map(|(resource, _)| resource.clone());
         while let Some(resource) = next {
             if self.count(&resource, Some(namespace)) > 0 {
                 found.push(resource.clone());
             }
             let mut behind = resource.to_string();
             behind.push('\0');
-            next = self.counts.range((Arc::<str>::from(behind), empty())..).next().map(|((resource, _), _)| resource.clone());
+            next = self
+                .counts
+                .range((Arc::<str>::from(behind), empty())..)
+                .next()
+                .map(|((resource, _), _)| resource.clone());
         }
         found
     }
@@ -139,7 +165,14 @@ impl View {
         entry: &str,
     ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
         let entry: Arc<str> = entry.into();
-        let start = (entry.clone(), Key { resource: empty(), namespace: empty(), name: empty() });
+        let start = (
+            entry.clone(),
+            Key {
+                resource: empty(),
+                namespace: empty(),
+                name: empty(),
+            },
+        );
         index
             .range(start..)
             .take_while(move |(found, _)| *found == entry)
@@ -169,7 +202,9 @@ impl View {
                 found.resource == same.resource
                     && found.label == same.label
                     && found.value == same.value
-                    && namespace.as_ref().is_none_or(|namespace| found.namespace == *namespace)
+                    && namespace
+                        .as_ref()
+                        .is_none_or(|namespace| found.namespace == *namespace)
             })
             .filter_map(|found| {
                 self.objects.get(&Key {
@@ -227,8 +262,16 @@ impl View {
 
     #[allow(clippy::unused_self, reason = "reads as a question to the view")]
     fn index_entries(&self, object: &Object) -> Vec<((Arc<str>, Key), Index)> {
-        let owners = object.meta.owners.iter().map(|owner| ((owner.uid.clone(), object.key.clone()), Index::Owned));
-        let node = object.meta.node.iter().map(|node| ((node.clone(), object.key.clone()), Index::Placed));
+        let owners = object
+            .meta
+            .owners
+            .iter()
+            .map(|owner| ((owner.uid.clone(), object.key.clone()), Index::Owned));
+        let node = object
+            .meta
+            .node
+            .iter()
+            .map(|node| ((node.clone(), object.key.clone()), Index::Placed));
         owners.chain(node).collect()
     }
 }

@@ -4,14 +4,25 @@
 use bytes::Bytes;
 use pontoon_api::{Revision, Term};
 use pontoon_state::apply::{Applied, History};
-use pontoon_state::{Command, Entry, Feed, Key, Machine, MemKv, Outcome, Precondition, Refusal, Transaction, View, WatchEnd, Write, encode, invariant};
+use pontoon_state::{
+    Command, Entry, Feed, Key, Machine, MemKv, Outcome, Precondition, Refusal, Transaction, View,
+    WatchEnd, Write, encode, invariant,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn key(name: u8) -> Key {
-    Key::new(if name.is_multiple_of(2) { "pods" } else { "configmaps" }, if name < 4 { "a" } else { "b" }, &format!("n{name}"))
+    Key::new(
+        if name.is_multiple_of(2) {
+            "pods"
+        } else {
+            "configmaps"
+        },
+        if name < 4 { "a" } else { "b" },
+        &format!("n{name}"),
+    )
 }
 
 fn object(name: u8, value: u8) -> Value {
@@ -30,7 +41,10 @@ fn put(name: u8, value: u8) -> Write {
 }
 
 fn transact(transaction: Transaction) -> Entry {
-    Entry { term: Term(1), command: Some(Command::Transact(transaction)) }
+    Entry {
+        term: Term(1),
+        command: Some(Command::Transact(transaction)),
+    }
 }
 
 struct Fixture {
@@ -41,22 +55,34 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let kv = Arc::new(MemKv::default());
-        Self { machine: Machine::open(kv.clone()).unwrap(), kv }
+        Self {
+            machine: Machine::open(kv.clone()).unwrap(),
+            kv,
+        }
     }
 
     fn apply(&mut self, entries: &[Entry]) -> Applied {
-        self.machine.apply(entries, Bytes::from_static(b"applied")).unwrap()
+        self.machine
+            .apply(entries, Bytes::from_static(b"applied"))
+            .unwrap()
     }
 
     fn one(&mut self, transaction: Transaction) -> Outcome {
-        self.apply(&[transact(transaction)]).outcomes.pop().flatten().unwrap()
+        self.apply(&[transact(transaction)])
+            .outcomes
+            .pop()
+            .flatten()
+            .unwrap()
     }
 }
 
 #[test]
 fn a_transaction_commits_whole_at_one_revision() {
     let mut fixture = Fixture::new();
-    let transaction = Transaction { writes: vec![put(0, 1), put(1, 1)], ..Transaction::default() };
+    let transaction = Transaction {
+        writes: vec![put(0, 1), put(1, 1)],
+        ..Transaction::default()
+    };
     let (revision, objects) = fixture.one(transaction).committed().unwrap();
     assert_eq!(revision, Revision(1));
     for object in objects.into_iter().flatten() {
@@ -68,7 +94,10 @@ fn a_transaction_commits_whole_at_one_revision() {
 #[test]
 fn each_precondition_refuses_what_does_not_hold_and_nothing_is_changed() {
     let mut fixture = Fixture::new();
-    fixture.one(Transaction { writes: vec![put(0, 1)], ..Transaction::default() });
+    fixture.one(Transaction {
+        writes: vec![put(0, 1)],
+        ..Transaction::default()
+    });
     let before = invariant::digest(&fixture.machine.view());
     let failing = [
         Precondition::Absent(key(0)),
@@ -78,9 +107,20 @@ fn each_precondition_refuses_what_does_not_hold_and_nothing_is_changed() {
         Precondition::Revision(key(1), Revision(0)),
     ];
     for precondition in failing {
-        let transaction = Transaction::default().require(Precondition::Live(key(0))).require(precondition.clone());
-        let outcome = fixture.one(Transaction { writes: vec![put(2, 1)], ..transaction });
-        assert!(matches!(outcome, Outcome::Refused(Refusal::Precondition { index: 1, .. })), "{precondition:?}");
+        let transaction = Transaction::default()
+            .require(Precondition::Live(key(0)))
+            .require(precondition.clone());
+        let outcome = fixture.one(Transaction {
+            writes: vec![put(2, 1)],
+            ..transaction
+        });
+        assert!(
+            matches!(
+                outcome,
+                Outcome::Refused(Refusal::Precondition { index: 1, .. })
+            ),
+            "{precondition:?}"
+        );
     }
     assert_eq!(invariant::digest(&fixture.machine.view()), before);
 }
@@ -88,10 +128,17 @@ fn each_precondition_refuses_what_does_not_hold_and_nothing_is_changed() {
 #[test]
 fn a_plan_of_another_term_is_fenced() {
     let mut fixture = Fixture::new();
-    let fenced = Transaction { writes: vec![put(0, 1)], ..Transaction::default() }.fenced(Term(2));
+    let fenced = Transaction {
+        writes: vec![put(0, 1)],
+        ..Transaction::default()
+    }
+    .fenced(Term(2));
     assert_eq!(
         fixture.one(fenced),
-        Outcome::Refused(Refusal::Fenced { planned: Term(2), current: Term(1) })
+        Outcome::Refused(Refusal::Fenced {
+            planned: Term(2),
+            current: Term(1)
+        })
     );
 }
 
@@ -100,7 +147,10 @@ fn malformed_transactions_are_outcomes() {
     let mut fixture = Fixture::new();
     let mut misplaced = encode(&object(0, 1)).unwrap();
     misplaced.splice = 3;
-    let not_json = pontoon_state::encoding::Encoded { json: Bytes::from_static(b"{{"), splice: 1 };
+    let not_json = pontoon_state::encoding::Encoded {
+        json: Bytes::from_static(b"{{"),
+        splice: 1,
+    };
     for writes in [
         vec![put(0, 1), put(0, 2)],
         vec![Write::Put(key(0), misplaced)],
@@ -108,8 +158,14 @@ fn malformed_transactions_are_outcomes() {
         vec![Write::Delete(Key::new("pods", "a", ""))],
         vec![Write::Delete(Key::new("pods", "a\0b", "x"))],
     ] {
-        let outcome = fixture.one(Transaction { writes, ..Transaction::default() });
-        assert!(matches!(outcome, Outcome::Refused(Refusal::Malformed(_))), "{outcome:?}");
+        let outcome = fixture.one(Transaction {
+            writes,
+            ..Transaction::default()
+        });
+        assert!(
+            matches!(outcome, Outcome::Refused(Refusal::Malformed(_))),
+            "{outcome:?}"
+        );
     }
     assert_eq!(fixture.machine.view().revision(), Revision(0));
 }
@@ -117,9 +173,18 @@ fn malformed_transactions_are_outcomes() {
 #[test]
 fn writing_what_is_there_takes_no_revision() {
     let mut fixture = Fixture::new();
-    fixture.one(Transaction { writes: vec![put(0, 1)], ..Transaction::default() });
-    let applied = fixture.apply(&[transact(Transaction { writes: vec![put(0, 1)], ..Transaction::default() })]);
-    assert_eq!((applied.view.revision(), applied.changes.len()), (Revision(1), 0));
+    fixture.one(Transaction {
+        writes: vec![put(0, 1)],
+        ..Transaction::default()
+    });
+    let applied = fixture.apply(&[transact(Transaction {
+        writes: vec![put(0, 1)],
+        ..Transaction::default()
+    })]);
+    assert_eq!(
+        (applied.view.revision(), applied.changes.len()),
+        (Revision(1), 0)
+    );
 }
 
 #[derive(Debug, Clone)]
@@ -142,15 +207,25 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn entry(step: &Step, view_revision: Revision) -> Entry {
-    let writes = |writes| Transaction { writes, ..Transaction::default() };
+    let writes = |writes| Transaction {
+        writes,
+        ..Transaction::default()
+    };
     match step {
         Step::Put(name, value) => transact(writes(vec![put(*name, *value)])),
         Step::Delete(name) => transact(writes(vec![Write::Delete(key(*name))])),
-        Step::CreateOnly(name, value) => transact(writes(vec![put(*name, *value)]).require(Precondition::Absent(key(*name)))),
-        Step::Both(one, other, value) => transact(writes(vec![put(*one, *value), put(*other, *value)])),
+        Step::CreateOnly(name, value) => {
+            transact(writes(vec![put(*name, *value)]).require(Precondition::Absent(key(*name))))
+        }
+        Step::Both(one, other, value) => {
+            transact(writes(vec![put(*one, *value), put(*other, *value)]))
+        }
         Step::Compact(percent) => {
             let target = view_revision.0 * u64::from(*percent) / 100;
-            Entry { term: Term(1), command: Some(Command::Compact(Revision(target))) }
+            Entry {
+                term: Term(1),
+                command: Some(Command::Compact(Revision(target))),
+            }
         }
     }
 }
@@ -170,7 +245,14 @@ fn model(model: &mut BTreeMap<Key, u8>, step: &Step) {
 }
 
 fn values(view: &View) -> BTreeMap<Key, u8> {
-    view.iter().map(|object| (object.key.clone(), u8::try_from(object.value().unwrap()["spec"]["value"].as_u64().unwrap()).unwrap())).collect()
+    view.iter()
+        .map(|object| {
+            (
+                object.key.clone(),
+                u8::try_from(object.value().unwrap()["spec"]["value"].as_u64().unwrap()).unwrap(),
+            )
+        })
+        .collect()
 }
 
 fn drain(feed: &Arc<Feed>, after: Revision) -> Result<Vec<(Revision, usize)>, WatchEnd> {
@@ -331,10 +413,16 @@ proptest! {
 #[test]
 fn a_live_watcher_that_falls_behind_what_memory_keeps_is_ended() {
     let mut fixture = Fixture::new();
-    let feed = Arc::new(Feed::new(fixture.machine.view(), Arc::new(fixture.machine.past())));
+    let feed = Arc::new(Feed::new(
+        fixture.machine.view(),
+        Arc::new(fixture.machine.past()),
+    ));
     let mut watch = feed.watch(Revision(0)).unwrap();
     let write = |fixture: &mut Fixture, value: u8| {
-        let applied = fixture.apply(&[transact(Transaction { writes: vec![put(0, value)], ..Transaction::default() })]);
+        let applied = fixture.apply(&[transact(Transaction {
+            writes: vec![put(0, value)],
+            ..Transaction::default()
+        })]);
         feed.publish(applied.view, applied.changes);
     };
     write(&mut fixture, 1);

@@ -12,8 +12,13 @@ use serde_json::{Value, json};
 const SAFE: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// The annotations of a Deployment that its ReplicaSets do not take over.
-const NOT_COPIED: [&str; 5] =
-    ["kubectl.kubernetes.io/last-applied-configuration", REVISION, "deployment.kubernetes.io/revision-history", DESIRED, MAX];
+const NOT_COPIED: [&str; 5] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    REVISION,
+    "deployment.kubernetes.io/revision-history",
+    DESIRED,
+    MAX,
+];
 
 /// The sets of a Deployment by what they are to it.
 pub(crate) struct Revisions<'a> {
@@ -26,9 +31,19 @@ pub(crate) struct Revisions<'a> {
 impl<'a> Revisions<'a> {
     pub(crate) fn of(rollout: &'a Rollout<'_>) -> Self {
         let template = without_hash(&rollout.spec.template);
-        let is_new = |set: &&Set| set.set.spec.as_ref().and_then(|spec| spec.template.as_ref()).is_some_and(|found| without_hash(found) == template);
+        let is_new = |set: &&Set| {
+            set.set
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.template.as_ref())
+                .is_some_and(|found| without_hash(found) == template)
+        };
         let new = rollout.sets.iter().find(is_new);
-        let old = rollout.sets.iter().filter(|set| new.is_none_or(|new| new.object.key != set.object.key)).collect();
+        let old = rollout
+            .sets
+            .iter()
+            .filter(|set| new.is_none_or(|new| new.object.key != set.object.key))
+            .collect();
         Self { new, old }
     }
 
@@ -40,7 +55,11 @@ impl<'a> Revisions<'a> {
 
 fn without_hash(template: &PodTemplateSpec) -> PodTemplateSpec {
     let mut template = template.clone();
-    if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
+    if let Some(labels) = template
+        .metadata
+        .as_mut()
+        .and_then(|metadata| metadata.labels.as_mut())
+    {
         labels.remove(TEMPLATE_HASH);
     }
     template
@@ -48,7 +67,9 @@ fn without_hash(template: &PodTemplateSpec) -> PodTemplateSpec {
 
 /// FNV-1a, 32 bits: what Kubernetes hashes templates with (Fowler, Noll, Vo; offset and prime of the 32-bit variant).
 fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// The label and name part that stands for a template; `collisions` makes another one of the same template.
@@ -58,18 +79,32 @@ fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Result<
         bytes.extend_from_slice(&collisions.to_le_bytes());
     }
     let digits = fnv1a(&bytes).to_string();
-    Ok(digits.bytes().map(|digit| char::from(SAFE[usize::from(digit) % SAFE.len()])).collect())
+    Ok(digits
+        .bytes()
+        .map(|digit| char::from(SAFE[usize::from(digit) % SAFE.len()]))
+        .collect())
 }
 
 impl Rollout<'_> {
     /// The revision a new set gets, or the new set should have: one above the old ones.
     fn next_revision(&self, revisions: &Revisions<'_>) -> i64 {
-        revisions.old.iter().map(|set| set.revision()).max().unwrap_or(0) + 1
+        revisions
+            .old
+            .iter()
+            .map(|set| set.revision())
+            .max()
+            .unwrap_or(0)
+            + 1
     }
 
     /// Makes the new set if it does not exist, or gives it the revision and annotations it should have. True when the
     /// rollout can go on with it.
-    pub(crate) fn ensure_new(&self, plan: &mut Plan, revisions: &Revisions<'_>, replicas: i32) -> Result<bool, PlanError> {
+    pub(crate) fn ensure_new(
+        &self,
+        plan: &mut Plan,
+        revisions: &Revisions<'_>,
+        replicas: i32,
+    ) -> Result<bool, PlanError> {
         match revisions.new {
             Some(set) => self.keep_new(plan, set, revisions),
             None => {
@@ -79,7 +114,12 @@ impl Rollout<'_> {
         }
     }
 
-    fn keep_new(&self, plan: &mut Plan, set: &Set, revisions: &Revisions<'_>) -> Result<bool, PlanError> {
+    fn keep_new(
+        &self,
+        plan: &mut Plan,
+        set: &Set,
+        revisions: &Revisions<'_>,
+    ) -> Result<bool, PlanError> {
         let wanted = self.next_revision(revisions).max(set.revision());
         let mut value = set.object.value()?;
         let before = value.clone();
@@ -93,7 +133,11 @@ impl Rollout<'_> {
         if value == before {
             return Ok(true);
         }
-        plan.writes.push(Intent::Update { base: set.object.clone(), object: value, part: Part::Main });
+        plan.writes.push(Intent::Update {
+            base: set.object.clone(),
+            object: value,
+            part: Part::Main,
+        });
         Ok(false)
     }
 
@@ -105,11 +149,28 @@ impl Rollout<'_> {
         }
     }
 
-    fn create_new(&self, plan: &mut Plan, revisions: &Revisions<'_>, replicas: i32) -> Result<(), PlanError> {
-        let collisions = self.deployment.status.as_ref().and_then(|status| status.collision_count);
+    fn create_new(
+        &self,
+        plan: &mut Plan,
+        revisions: &Revisions<'_>,
+        replicas: i32,
+    ) -> Result<(), PlanError> {
+        let collisions = self
+            .deployment
+            .status
+            .as_ref()
+            .and_then(|status| status.collision_count);
         let hash = template_hash(&self.spec.template, collisions)?;
         let name = format!("{}-{hash}", self.owner.object.key.name);
-        if self.view.get(&Key::new(crate::replica_set::RESOURCE, &self.owner.object.key.namespace, &name)).is_some() {
+        if self
+            .view
+            .get(&Key::new(
+                crate::replica_set::RESOURCE,
+                &self.owner.object.key.namespace,
+                &name,
+            ))
+            .is_some()
+        {
             return self.count_collision(plan, collisions);
         }
         let with_hash = |value: &mut Value| value[TEMPLATE_HASH] = hash.as_str().into();
@@ -138,7 +199,12 @@ impl Rollout<'_> {
         self.annotate_size(&mut set);
         plan.writes.push(Intent::Create(set));
         if replicas > 0 {
-            self.note(plan, EventType::Normal, "ScalingReplicaSet", format!("Scaled up replica set {name} from 0 to {replicas}"));
+            self.note(
+                plan,
+                EventType::Normal,
+                "ScalingReplicaSet",
+                format!("Scaled up replica set {name} from 0 to {replicas}"),
+            );
         }
         Ok(())
     }
@@ -147,33 +213,67 @@ impl Rollout<'_> {
     fn count_collision(&self, plan: &mut Plan, collisions: Option<i32>) -> Result<(), PlanError> {
         let mut value = self.owner.object.value()?;
         value["status"]["collisionCount"] = (collisions.unwrap_or(0) + 1).into();
-        plan.writes.push(Intent::Update { base: self.owner.object.clone(), object: value, part: Part::Status });
+        plan.writes.push(Intent::Update {
+            base: self.owner.object.clone(),
+            object: value,
+            part: Part::Status,
+        });
         Ok(())
     }
 
     /// Writes the new set's revision on the Deployment itself.
-    pub(crate) fn write_annotations(&self, plan: &mut Plan, revisions: &Revisions<'_>) -> Result<(), PlanError> {
-        let Some(revision) = revisions.new.and_then(|set| set.annotation(REVISION)) else { return Ok(()) };
+    pub(crate) fn write_annotations(
+        &self,
+        plan: &mut Plan,
+        revisions: &Revisions<'_>,
+    ) -> Result<(), PlanError> {
+        let Some(revision) = revisions.new.and_then(|set| set.annotation(REVISION)) else {
+            return Ok(());
+        };
         let annotations = self.deployment.metadata.annotations.as_ref();
-        if annotations.and_then(|annotations| annotations.get(REVISION)).map(String::as_str) == Some(revision) {
+        if annotations
+            .and_then(|annotations| annotations.get(REVISION))
+            .map(String::as_str)
+            == Some(revision)
+        {
             return Ok(());
         }
         let mut value = self.owner.object.value()?;
         value["metadata"]["annotations"][REVISION] = revision.into();
-        plan.writes.push(Intent::Update { base: self.owner.object.clone(), object: value, part: Part::Main });
+        plan.writes.push(Intent::Update {
+            base: self.owner.object.clone(),
+            object: value,
+            part: Part::Main,
+        });
         Ok(())
     }
 
     /// Deletes old sets beyond the history limit, oldest revision first, if nothing of them runs.
-    pub(crate) fn clean_up(&self, plan: &mut Plan, revisions: &Revisions<'_>) -> Result<(), PlanError> {
+    pub(crate) fn clean_up(
+        &self,
+        plan: &mut Plan,
+        revisions: &Revisions<'_>,
+    ) -> Result<(), PlanError> {
         let limit = usize::try_from(self.spec.revision_history_limit.unwrap_or(10)).unwrap_or(0);
-        let mut old: Vec<&&Set> = revisions.old.iter().filter(|set| !set.object.meta.deleting).collect();
+        let mut old: Vec<&&Set> = revisions
+            .old
+            .iter()
+            .filter(|set| !set.object.meta.deleting)
+            .collect();
         old.sort_by_key(|set| (set.revision(), set.created()));
         let surplus = old.len().saturating_sub(limit);
         for set in old.into_iter().take(surplus) {
-            let observed = set.set.status.as_ref().and_then(|status| status.observed_generation) >= set.set.metadata.generation;
+            let observed = set
+                .set
+                .status
+                .as_ref()
+                .and_then(|status| status.observed_generation)
+                >= set.set.metadata.generation;
             if set.actual() == 0 && set.desired() == 0 && observed {
-                plan.writes.push(Intent::Delete { base: set.object.clone(), options: Options::default() });
+                plan.writes.push(Intent::Delete {
+                    base: set.object.clone(),
+                    options: Options::default(),
+                });
             }
         }
         Ok(())

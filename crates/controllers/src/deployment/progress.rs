@@ -13,7 +13,11 @@ const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 impl Rollout<'_> {
     /// Writes the status if it is not as it should be.
-    pub(crate) fn write_status(&self, plan: &mut Plan, revisions: &Revisions<'_>) -> Result<(), PlanError> {
+    pub(crate) fn write_status(
+        &self,
+        plan: &mut Plan,
+        revisions: &Revisions<'_>,
+    ) -> Result<(), PlanError> {
         let before = self.deployment.status.clone().unwrap_or_default();
         let mut status = self.counts(revisions, &before);
         let mut conditions = before.conditions.clone().unwrap_or_default();
@@ -23,7 +27,11 @@ impl Rollout<'_> {
         if status != before {
             let mut value = self.owner.object.value()?;
             value["status"] = serde_json::to_value(status)?;
-            plan.writes.push(Intent::Update { base: self.owner.object.clone(), object: value, part: Part::Status });
+            plan.writes.push(Intent::Update {
+                base: self.owner.object.clone(),
+                object: value,
+                part: Part::Status,
+            });
         }
         Ok(())
     }
@@ -46,13 +54,30 @@ impl Rollout<'_> {
     }
 
     fn set_available(&self, conditions: &mut Vec<DeploymentCondition>, status: &DeploymentStatus) {
-        let enough = status.available_replicas.unwrap_or(0) >= self.replicas() - self.max_unavailable();
+        let enough =
+            status.available_replicas.unwrap_or(0) >= self.replicas() - self.max_unavailable();
         let (truth, reason, message) = if enough {
-            ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+            (
+                "True",
+                "MinimumReplicasAvailable",
+                "Deployment has minimum availability.",
+            )
         } else {
-            ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+            (
+                "False",
+                "MinimumReplicasUnavailable",
+                "Deployment does not have minimum availability.",
+            )
         };
-        set(conditions, AVAILABLE, truth, reason, message.to_owned(), self.context.now, false);
+        set(
+            conditions,
+            AVAILABLE,
+            truth,
+            reason,
+            message.to_owned(),
+            self.context.now,
+            false,
+        );
     }
 
     fn set_progressing(
@@ -64,31 +89,78 @@ impl Rollout<'_> {
         revisions: &Revisions<'_>,
     ) {
         let now = self.context.now;
-        let found = conditions.iter().find(|condition| condition.type_ == PROGRESSING).cloned();
+        let found = conditions
+            .iter()
+            .find(|condition| condition.type_ == PROGRESSING)
+            .cloned();
         if self.is_paused() {
-            if found.as_ref().and_then(|condition| condition.reason.as_deref()) != Some("DeploymentPaused") {
-                set(conditions, PROGRESSING, "Unknown", "DeploymentPaused", "Deployment is paused".into(), now, true);
+            if found
+                .as_ref()
+                .and_then(|condition| condition.reason.as_deref())
+                != Some("DeploymentPaused")
+            {
+                set(
+                    conditions,
+                    PROGRESSING,
+                    "Unknown",
+                    "DeploymentPaused",
+                    "Deployment is paused".into(),
+                    now,
+                    true,
+                );
             }
             return;
         }
-        let Some(deadline) = self.spec.progress_deadline_seconds.filter(|deadline| *deadline < i32::MAX) else {
+        let Some(deadline) = self
+            .spec
+            .progress_deadline_seconds
+            .filter(|deadline| *deadline < i32::MAX)
+        else {
             conditions.retain(|condition| condition.type_ != PROGRESSING);
             return;
         };
-        let name = revisions.new.map_or_else(|| self.owner.object.key.name.to_string(), |set| set.object.key.name.to_string());
-        let was = found.as_ref().and_then(|condition| condition.reason.as_deref()).unwrap_or_default();
+        let name = revisions.new.map_or_else(
+            || self.owner.object.key.name.to_string(),
+            |set| set.object.key.name.to_string(),
+        );
+        let was = found
+            .as_ref()
+            .and_then(|condition| condition.reason.as_deref())
+            .unwrap_or_default();
         if self.is_complete(revisions) {
             if was != "NewReplicaSetAvailable" || !mentions(found.as_ref(), &name) {
                 let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
-                set(conditions, PROGRESSING, "True", "NewReplicaSetAvailable", message, now, true);
+                set(
+                    conditions,
+                    PROGRESSING,
+                    "True",
+                    "NewReplicaSetAvailable",
+                    message,
+                    now,
+                    true,
+                );
             }
             return;
         }
-        let progressed = has_progressed(status, before) || was.is_empty() || was == "DeploymentPaused" || !mentions(found.as_ref(), &name);
+        let progressed = has_progressed(status, before)
+            || was.is_empty()
+            || was == "DeploymentPaused"
+            || !mentions(found.as_ref(), &name);
         if progressed || (was == "NewReplicaSetAvailable" && updated(status) < self.replicas()) {
             let message = format!("ReplicaSet \"{name}\" is progressing.");
-            set(conditions, PROGRESSING, "True", "ReplicaSetUpdated", message, now, true);
-            Self::look_again(plan, SignedDuration::from_secs(i64::from(deadline)).unsigned_abs());
+            set(
+                conditions,
+                PROGRESSING,
+                "True",
+                "ReplicaSetUpdated",
+                message,
+                now,
+                true,
+            );
+            Self::look_again(
+                plan,
+                SignedDuration::from_secs(i64::from(deadline)).unsigned_abs(),
+            );
             return;
         }
         self.judge_deadline(plan, conditions, found.as_ref(), &name, deadline);
@@ -103,11 +175,15 @@ impl Rollout<'_> {
         deadline: i32,
     ) {
         let now = self.context.now;
-        let reason = found.and_then(|condition| condition.reason.as_deref()).unwrap_or_default();
+        let reason = found
+            .and_then(|condition| condition.reason.as_deref())
+            .unwrap_or_default();
         if matches!(reason, TIMED_OUT | "NewReplicaSetAvailable") {
             return;
         }
-        let since = found.and_then(|condition| condition.last_update_time.as_ref()).map_or(now, |time| time.0);
+        let since = found
+            .and_then(|condition| condition.last_update_time.as_ref())
+            .map_or(now, |time| time.0);
         let left = SignedDuration::from_secs(i64::from(deadline)) - now.duration_since(since);
         if left > SignedDuration::ZERO {
             Self::look_again(plan, left.unsigned_abs());
@@ -115,7 +191,15 @@ impl Rollout<'_> {
         }
         let message = format!("ReplicaSet \"{name}\" has timed out progressing.");
         self.note(plan, EventType::Warning, TIMED_OUT, message.clone());
-        set(conditions, PROGRESSING, "False", TIMED_OUT, message, now, true);
+        set(
+            conditions,
+            PROGRESSING,
+            "False",
+            TIMED_OUT,
+            message,
+            now,
+            true,
+        );
     }
 }
 
@@ -124,7 +208,9 @@ fn updated(status: &DeploymentStatus) -> i32 {
 }
 
 fn mentions(condition: Option<&DeploymentCondition>, name: &str) -> bool {
-    condition.and_then(|condition| condition.message.as_deref()).is_some_and(|message| message.contains(name))
+    condition
+        .and_then(|condition| condition.message.as_deref())
+        .is_some_and(|message| message.contains(name))
 }
 
 /// Whether more replicas are updated, ready or available than before, or fewer old ones are left.
@@ -147,7 +233,9 @@ fn set(
     touch: bool,
 ) {
     let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
-    let found = conditions.iter().position(|condition| condition.type_ == kind);
+    let found = conditions
+        .iter()
+        .position(|condition| condition.type_ == kind);
     let before = found.map(|at| conditions[at].clone());
     let same = before.as_ref().filter(|before| before.status == truth);
     if !touch && same.is_some_and(|before| before.reason.as_deref() == Some(reason)) {
@@ -158,7 +246,9 @@ fn set(
         status: truth.to_owned(),
         reason: Some(reason.to_owned()),
         message: Some(message),
-        last_transition_time: same.and_then(|before| before.last_transition_time.clone()).or_else(|| Some(now.clone())),
+        last_transition_time: same
+            .and_then(|before| before.last_transition_time.clone())
+            .or_else(|| Some(now.clone())),
         last_update_time: Some(now),
     };
     match found {

@@ -13,7 +13,10 @@ fn resolve(value: Option<&IntOrString>, replicas: i32, up: bool) -> i32 {
         None => resolve(Some(&IntOrString::String("25%".into())), replicas, up),
         Some(IntOrString::Int(number)) => (*number).max(0),
         Some(IntOrString::String(text)) => {
-            let percent: i64 = text.strip_suffix('%').and_then(|percent| percent.parse().ok()).unwrap_or(0);
+            let percent: i64 = text
+                .strip_suffix('%')
+                .and_then(|percent| percent.parse().ok())
+                .unwrap_or(0);
             let share = percent * i64::from(replicas);
             let whole = if up { (share + 99) / 100 } else { share / 100 };
             i32::try_from(whole).unwrap_or(i32::MAX)
@@ -23,11 +26,17 @@ fn resolve(value: Option<&IntOrString>, replicas: i32, up: bool) -> i32 {
 
 impl Rollout<'_> {
     fn rolling(&self) -> Option<&RollingUpdateDeployment> {
-        self.spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref())
+        self.spec
+            .strategy
+            .as_ref()
+            .and_then(|strategy| strategy.rolling_update.as_ref())
     }
 
     fn is_rolling(&self) -> bool {
-        self.spec.strategy.as_ref().is_none_or(|strategy| strategy.type_.as_deref() != Some("Recreate"))
+        self.spec
+            .strategy
+            .as_ref()
+            .is_none_or(|strategy| strategy.type_.as_deref() != Some("Recreate"))
     }
 
     /// Pods there may be above the wanted number.
@@ -35,7 +44,12 @@ impl Rollout<'_> {
         if !self.is_rolling() {
             return 0;
         }
-        resolve(self.rolling().and_then(|rolling| rolling.max_surge.as_ref()), self.replicas(), true)
+        resolve(
+            self.rolling()
+                .and_then(|rolling| rolling.max_surge.as_ref()),
+            self.replicas(),
+            true,
+        )
     }
 
     /// Pods that may be unavailable. When both bounds come to nothing, one may, or the rollout could not move.
@@ -43,8 +57,17 @@ impl Rollout<'_> {
         if !self.is_rolling() || self.replicas() == 0 {
             return 0;
         }
-        let unavailable = resolve(self.rolling().and_then(|rolling| rolling.max_unavailable.as_ref()), self.replicas(), false);
-        if unavailable == 0 && self.max_surge() == 0 { 1 } else { unavailable.min(self.replicas()) }
+        let unavailable = resolve(
+            self.rolling()
+                .and_then(|rolling| rolling.max_unavailable.as_ref()),
+            self.replicas(),
+            false,
+        );
+        if unavailable == 0 && self.max_surge() == 0 {
+            1
+        } else {
+            unavailable.min(self.replicas())
+        }
     }
 
     /// The size the new set may have at once.
@@ -66,8 +89,14 @@ impl Rollout<'_> {
         if !self.ensure_new(plan, revisions, self.new_size(revisions))? {
             return Ok(());
         }
-        let Some(new) = revisions.new else { return Ok(()) };
-        let size = if new.desired() > self.replicas() { self.replicas() } else { self.new_size(revisions) };
+        let Some(new) = revisions.new else {
+            return Ok(());
+        };
+        let size = if new.desired() > self.replicas() {
+            self.replicas()
+        } else {
+            self.new_size(revisions)
+        };
         if size != new.desired() {
             return self.resize(plan, new, size);
         }
@@ -79,8 +108,18 @@ impl Rollout<'_> {
     }
 
     /// Takes replicas from the old sets: first those that are not available anyway, then as many as may be missed.
-    fn shrink_old(&self, plan: &mut Plan, revisions: &Revisions<'_>, new: &Set) -> Result<(), PlanError> {
-        let old: Vec<&Set> = revisions.old.iter().copied().filter(|set| set.desired() > 0).collect();
+    fn shrink_old(
+        &self,
+        plan: &mut Plan,
+        revisions: &Revisions<'_>,
+        new: &Set,
+    ) -> Result<(), PlanError> {
+        let old: Vec<&Set> = revisions
+            .old
+            .iter()
+            .copied()
+            .filter(|set| set.desired() > 0)
+            .collect();
         let total: i32 = revisions.all().map(Set::desired).sum();
         let minimum = self.replicas() - self.max_unavailable();
         let new_unavailable = new.desired() - new.available();
@@ -112,7 +151,11 @@ impl Rollout<'_> {
     }
 
     /// One step of a recreation: nothing of the new runs before everything of the old is gone.
-    pub(crate) fn recreate(&self, plan: &mut Plan, revisions: &Revisions<'_>) -> Result<(), PlanError> {
+    pub(crate) fn recreate(
+        &self,
+        plan: &mut Plan,
+        revisions: &Revisions<'_>,
+    ) -> Result<(), PlanError> {
         for set in revisions.old.iter().filter(|set| set.desired() > 0) {
             self.resize(plan, set, 0)?;
         }
@@ -133,7 +176,11 @@ impl Rollout<'_> {
 
     fn old_pods_run(&self, revisions: &Revisions<'_>) -> Result<bool, PlanError> {
         for set in &revisions.old {
-            for object in self.view.owned_by(&set.object.meta.uid).filter(|object| &*object.key.resource == "pods") {
+            for object in self
+                .view
+                .owned_by(&set.object.meta.uid)
+                .filter(|object| &*object.key.resource == "pods")
+            {
                 if !pod::is_terminal(&object.decode::<Pod>()?) {
                     return Ok(true);
                 }
@@ -144,7 +191,9 @@ impl Rollout<'_> {
 
     /// Whether every replica is of the new template and available, and none of the old is left.
     pub(crate) fn is_complete(&self, revisions: &Revisions<'_>) -> bool {
-        let (updated, available) = revisions.new.map_or((0, 0), |new| (new.actual(), new.available()));
+        let (updated, available) = revisions
+            .new
+            .map_or((0, 0), |new| (new.actual(), new.available()));
         let total: i32 = revisions.all().map(Set::actual).sum();
         updated == self.replicas() && total == self.replicas() && available >= self.replicas()
     }
@@ -157,9 +206,18 @@ mod tests {
     #[test]
     fn shares_round_up_for_surge_and_down_for_unavailability() {
         let quarter = IntOrString::String("25%".into());
-        assert_eq!((resolve(Some(&quarter), 10, true), resolve(Some(&quarter), 10, false)), (3, 2));
+        assert_eq!(
+            (
+                resolve(Some(&quarter), 10, true),
+                resolve(Some(&quarter), 10, false)
+            ),
+            (3, 2)
+        );
         assert_eq!((resolve(None, 3, true), resolve(None, 3, false)), (1, 0));
         assert_eq!(resolve(Some(&IntOrString::Int(5)), 3, true), 5);
-        assert_eq!(resolve(Some(&IntOrString::String("100%".into())), i32::MAX, true), i32::MAX);
+        assert_eq!(
+            resolve(Some(&IntOrString::String("100%".into())), i32::MAX, true),
+            i32::MAX
+        );
     }
 }

@@ -37,9 +37,13 @@ impl Controller for EndpointsController {
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        let services = view.list(super::SERVICES, None).map(|object| object.key.clone());
+        let services = view
+            .list(super::SERVICES, None)
+            .map(|object| object.key.clone());
         // Endpoints whose service went while nobody looked.
-        let left = view.labelled(RESOURCE, None, MANAGED_BY, MANAGER).map(|object| Key::new(super::SERVICES, &object.key.namespace, &object.key.name));
+        let left = view
+            .labelled(RESOURCE, None, MANAGED_BY, MANAGER)
+            .map(|object| Key::new(super::SERVICES, &object.key.namespace, &object.key.name));
         let mut keys: Vec<Key> = services.chain(left).collect();
         keys.sort();
         keys.dedup();
@@ -49,13 +53,24 @@ impl Controller for EndpointsController {
     fn plan(&self, view: &View, key: &Key, _context: &Context<'_>) -> Result<Plan, PlanError> {
         let mut plan = Plan::default();
         let existing = view.get(&Key::new(RESOURCE, &key.namespace, &key.name));
-        let ours = existing.filter(|object| object.meta.labels.get(MANAGED_BY).is_some_and(|manager| &**manager == MANAGER));
+        let ours = existing.filter(|object| {
+            object
+                .meta
+                .labels
+                .get(MANAGED_BY)
+                .is_some_and(|manager| &**manager == MANAGER)
+        });
         let Some(object) = view.get(key) else {
-            plan.writes.extend(ours.map(|object| Intent::Delete { base: object.clone(), options: Options::default() }));
+            plan.writes.extend(ours.map(|object| Intent::Delete {
+                base: object.clone(),
+                options: Options::default(),
+            }));
             return Ok(plan);
         };
         let service: Service = object.decode()?;
-        let Some(selector) = selector(&service).filter(|_| !object.meta.deleting) else { return Ok(plan) };
+        let Some(selector) = selector(&service).filter(|_| !object.meta.deleting) else {
+            return Ok(plan);
+        };
         let members = members(view, &service, &selector)?;
         let wanted = body(&service, key, &members);
         match existing {
@@ -65,9 +80,17 @@ impl Controller for EndpointsController {
                 let mut after = before.clone();
                 after["metadata"]["labels"] = wanted["metadata"]["labels"].clone();
                 set_or_remove(&mut after, "subsets", &wanted["subsets"]);
-                set_or_remove(&mut after["metadata"], "annotations", &wanted["metadata"]["annotations"]);
+                set_or_remove(
+                    &mut after["metadata"],
+                    "annotations",
+                    &wanted["metadata"]["annotations"],
+                );
                 if after != before {
-                    plan.writes.push(Intent::Update { base: object.clone(), object: after, part: Part::Main });
+                    plan.writes.push(Intent::Update {
+                        base: object.clone(),
+                        object: after,
+                        part: Part::Main,
+                    });
                 }
             }
         }
@@ -88,7 +111,12 @@ fn set_or_remove(object: &mut Value, name: &str, value: &Value) {
 fn body(service: &Service, key: &Key, members: &[Member]) -> Value {
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.insert(MANAGED_BY.into(), MANAGER.into());
-    if service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None") {
+    if service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.cluster_ip.as_deref())
+        == Some("None")
+    {
         labels.insert("service.kubernetes.io/headless".into(), String::new());
     }
     let mut body = json!({
@@ -97,7 +125,10 @@ fn body(service: &Service, key: &Key, members: &[Member]) -> Value {
         "metadata": {"name": &*key.name, "namespace": &*key.namespace, "labels": labels},
     });
     // Ready ones first, so that those are cut last.
-    let mut listed: Vec<&Member> = members.iter().filter(|member| !member.terminating || member.ready).collect();
+    let mut listed: Vec<&Member> = members
+        .iter()
+        .filter(|member| !member.terminating || member.ready)
+        .collect();
     listed.sort_by_key(|member| !member.ready);
     if listed.len() > CAPACITY {
         listed.truncate(CAPACITY);
@@ -108,16 +139,25 @@ fn body(service: &Service, key: &Key, members: &[Member]) -> Value {
         groups.entry(&member.ports).or_default().push(member);
     }
     if !groups.is_empty() {
-        body["subsets"] = groups.into_iter().map(|(ports, members)| subset(ports, &members, &key.namespace)).collect();
+        body["subsets"] = groups
+            .into_iter()
+            .map(|(ports, members)| subset(ports, &members, &key.namespace))
+            .collect();
     }
     body
 }
 
 fn subset(ports: &[MemberPort], members: &[&Member], namespace: &str) -> Value {
     let addresses = |ready: bool| -> Vec<Value> {
-        let mut found: Vec<&&Member> = members.iter().filter(|member| member.ready == ready).collect();
+        let mut found: Vec<&&Member> = members
+            .iter()
+            .filter(|member| member.ready == ready)
+            .collect();
         found.sort_by(|a, b| a.address.cmp(&b.address));
-        found.into_iter().map(|member| address(member, namespace)).collect()
+        found
+            .into_iter()
+            .map(|member| address(member, namespace))
+            .collect()
     };
     let mut subset = json!({});
     for (name, ready) in [("addresses", true), ("notReadyAddresses", false)] {

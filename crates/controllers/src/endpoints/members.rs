@@ -32,7 +32,11 @@ pub(super) struct Member {
 }
 
 /// Every pod that a service selects and that has an address, by name.
-pub(super) fn members(view: &View, service: &Service, selector: &LabelSelector) -> Result<Vec<Member>, PlanError> {
+pub(super) fn members(
+    view: &View,
+    service: &Service,
+    selector: &LabelSelector,
+) -> Result<Vec<Member>, PlanError> {
     let namespace = service.metadata.namespace.clone().unwrap_or_default();
     let mut members = Vec::new();
     for object in ownership::selected(view, selector, "pods", &namespace) {
@@ -46,7 +50,12 @@ pub(super) fn members(view: &View, service: &Service, selector: &LabelSelector) 
 }
 
 fn member(service: &Service, pod: &Pod) -> Option<Member> {
-    let address = pod.status.as_ref()?.pod_ip.clone().filter(|address| !address.is_empty())?;
+    let address = pod
+        .status
+        .as_ref()?
+        .pod_ip
+        .clone()
+        .filter(|address| !address.is_empty())?;
     if pod::is_terminal(pod) {
         return None;
     }
@@ -55,7 +64,10 @@ fn member(service: &Service, pod: &Pod) -> Option<Member> {
     let terminating = pod::is_deleting(pod);
     let publish = spec.publish_not_ready_addresses.unwrap_or(false);
     let pod_spec = pod.spec.as_ref()?;
-    let hostname = pod_spec.hostname.clone().filter(|_| pod_spec.subdomain == service.metadata.name);
+    let hostname = pod_spec
+        .hostname
+        .clone()
+        .filter(|_| pod_spec.subdomain == service.metadata.name);
     Some(Member {
         address,
         ready: publish || (serving && !terminating),
@@ -65,7 +77,12 @@ fn member(service: &Service, pod: &Pod) -> Option<Member> {
         node: pod::node(pod).map(str::to_owned),
         pod: pod.metadata.name.clone().unwrap_or_default(),
         uid: pod.metadata.uid.clone().unwrap_or_default(),
-        ports: spec.ports.iter().flatten().filter_map(|port| resolve(port, pod)).collect(),
+        ports: spec
+            .ports
+            .iter()
+            .flatten()
+            .filter_map(|port| resolve(port, pod))
+            .collect(),
     })
 }
 
@@ -77,15 +94,30 @@ fn resolve(port: &ServicePort, pod: &Pod) -> Option<MemberPort> {
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(name)) => named(pod, name, &protocol)?,
     };
-    Some(MemberPort { name: port.name.clone().unwrap_or_default(), number, protocol, app_protocol: port.app_protocol.clone() })
+    Some(MemberPort {
+        name: port.name.clone().unwrap_or_default(),
+        number,
+        protocol,
+        app_protocol: port.app_protocol.clone(),
+    })
 }
 
 /// The number of a container port by its name, also of sidecars (restartable init containers).
 fn named(pod: &Pod, name: &str, protocol: &str) -> Option<i32> {
     let spec = pod.spec.as_ref()?;
-    let sidecars = spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    let found = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten()).find(|port| {
-        port.name.as_deref() == Some(name) && port.protocol.as_deref().unwrap_or("TCP") == protocol
-    });
+    let sidecars = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let found = spec
+        .containers
+        .iter()
+        .chain(sidecars)
+        .flat_map(|container| container.ports.iter().flatten())
+        .find(|port| {
+            port.name.as_deref() == Some(name)
+                && port.protocol.as_deref().unwrap_or("TCP") == protocol
+        });
     found.map(|port| port.container_port)
 }

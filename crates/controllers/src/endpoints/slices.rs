@@ -42,23 +42,39 @@ impl Controller for EndpointSliceController {
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        view.list(super::SERVICES, None).map(|object| object.key.clone()).collect()
+        view.list(super::SERVICES, None)
+            .map(|object| object.key.clone())
+            .collect()
     }
 
     fn plan(&self, view: &View, key: &Key, _context: &Context<'_>) -> Result<Plan, PlanError> {
         // Slices of a service that is gone are collected by their owner reference.
-        let Some(object) = view.get(key).filter(|object| !object.meta.deleting) else { return Ok(Plan::default()) };
+        let Some(object) = view.get(key).filter(|object| !object.meta.deleting) else {
+            return Ok(Plan::default());
+        };
         let service: Service = object.decode()?;
-        let Some(selector) = selector(&service) else { return Ok(Plan::default()) };
+        let Some(selector) = selector(&service) else {
+            return Ok(Plan::default());
+        };
         let members = members(view, &service, &selector)?;
         let mut existing = Vec::new();
         for slice in view.labelled(RESOURCE, Some(&key.namespace), SERVICE_NAME, &key.name) {
-            if slice.meta.labels.get(MANAGED_BY).is_some_and(|manager| &**manager == MANAGER) && !slice.meta.deleting {
+            if slice
+                .meta
+                .labels
+                .get(MANAGED_BY)
+                .is_some_and(|manager| &**manager == MANAGER)
+                && !slice.meta.deleting
+            {
                 existing.push((slice.clone(), slice.decode::<EndpointSlice>()?));
             }
         }
         let mut plan = Plan::default();
-        let owner = OwnerOf { object, api_version: "v1", kind: "Service" };
+        let owner = OwnerOf {
+            object,
+            api_version: "v1",
+            kind: "Service",
+        };
         arrange(&mut plan, &owner, &service, members, existing)?;
         Ok(plan)
     }
@@ -67,10 +83,19 @@ impl Controller for EndpointSliceController {
 type Existing = (Arc<Object>, EndpointSlice);
 
 /// Brings the slices in line, moving as few endpoints as possible: one that is listed stays in its slice.
-fn arrange(plan: &mut Plan, owner: &OwnerOf<'_>, service: &Service, members: Vec<Member>, existing: Vec<Existing>) -> Result<(), PlanError> {
+fn arrange(
+    plan: &mut Plan,
+    owner: &OwnerOf<'_>,
+    service: &Service,
+    members: Vec<Member>,
+    existing: Vec<Existing>,
+) -> Result<(), PlanError> {
     let mut by_ports: BTreeMap<Vec<MemberPort>, Vec<Member>> = BTreeMap::new();
     for member in members {
-        by_ports.entry(member.ports.clone()).or_default().push(member);
+        by_ports
+            .entry(member.ports.clone())
+            .or_default()
+            .push(member);
     }
     if by_ports.is_empty() {
         // A service without pods has one empty slice, so that watchers know it has none.
@@ -85,7 +110,10 @@ fn arrange(plan: &mut Plan, owner: &OwnerOf<'_>, service: &Service, members: Vec
         arrange_group(plan, owner, service, &ports, members, kept)?;
     }
     for (object, _) in slices.into_values().flatten() {
-        plan.writes.push(Intent::Delete { base: object, options: Options::default() });
+        plan.writes.push(Intent::Delete {
+            base: object,
+            options: Options::default(),
+        });
     }
     Ok(())
 }
@@ -108,10 +136,18 @@ fn arrange_group(
     members: Vec<Member>,
     kept: Vec<Existing>,
 ) -> Result<(), PlanError> {
-    let mut left: BTreeMap<String, Member> = members.into_iter().map(|member| (member.uid.clone(), member)).collect();
+    let mut left: BTreeMap<String, Member> = members
+        .into_iter()
+        .map(|member| (member.uid.clone(), member))
+        .collect();
     let mut filled: Vec<(Existing, Vec<Member>)> = Vec::new();
     for slice in kept {
-        let uids = slice.1.endpoints.iter().flatten().filter_map(|endpoint| endpoint.target_ref.as_ref()?.uid.clone());
+        let uids = slice
+            .1
+            .endpoints
+            .iter()
+            .flatten()
+            .filter_map(|endpoint| endpoint.target_ref.as_ref()?.uid.clone());
         let stay = uids.filter_map(|uid| left.remove(&uid)).collect();
         filled.push((slice, stay));
     }
@@ -122,7 +158,8 @@ fn arrange_group(
     }
     let rest: Vec<Member> = left.collect();
     for chunk in rest.chunks(PER_SLICE) {
-        plan.writes.push(Intent::Create(body(owner, service, ports, chunk)?));
+        plan.writes
+            .push(Intent::Create(body(owner, service, ports, chunk)?));
     }
     let mut in_use = rest.len();
     let count = filled.len();
@@ -130,13 +167,17 @@ fn arrange_group(
         in_use += stay.len();
         let last_resort = at + 1 == count && in_use == 0;
         if stay.is_empty() && !last_resort {
-            plan.writes.push(Intent::Delete { base: object, options: Options::default() });
+            plan.writes.push(Intent::Delete {
+                base: object,
+                options: Options::default(),
+            });
             continue;
         }
         change(plan, owner, service, ports, &stay, &object)?;
     }
     if count == 0 && rest.is_empty() {
-        plan.writes.push(Intent::Create(body(owner, service, ports, &[])?));
+        plan.writes
+            .push(Intent::Create(body(owner, service, ports, &[])?));
     }
     Ok(())
 }
@@ -155,12 +196,21 @@ fn change(
     after["endpoints"] = wanted["endpoints"].clone();
     after["metadata"]["labels"] = wanted["metadata"]["labels"].clone();
     if after != before {
-        plan.writes.push(Intent::Update { base: object.clone(), object: after, part: Part::Main });
+        plan.writes.push(Intent::Update {
+            base: object.clone(),
+            object: after,
+            part: Part::Main,
+        });
     }
     Ok(())
 }
 
-fn body(owner: &OwnerOf<'_>, service: &Service, ports: &[MemberPort], members: &[Member]) -> Result<Value, PlanError> {
+fn body(
+    owner: &OwnerOf<'_>,
+    service: &Service,
+    ports: &[MemberPort],
+    members: &[Member],
+) -> Result<Value, PlanError> {
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.insert(SERVICE_NAME.into(), owner.object.key.name.to_string());
     labels.insert(MANAGED_BY.into(), MANAGER.into());

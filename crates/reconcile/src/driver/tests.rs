@@ -21,7 +21,9 @@ impl Controller for Copier {
     }
 
     fn keys(&self, view: &View) -> Vec<Key> {
-        view.list("configmaps", None).map(|object| object.key.clone()).collect()
+        view.list("configmaps", None)
+            .map(|object| object.key.clone())
+            .collect()
     }
 
     fn plan(&self, view: &View, key: &Key, _context: &Context<'_>) -> Result<Plan, PlanError> {
@@ -60,24 +62,61 @@ impl Fixture {
         let replica = Solo::new();
         let (stop, stopped) = watch::channel(false);
         let controllers: Vec<Box<dyn Controller>> = vec![Box::new(Copier)];
-        let reconciler = Reconciler::new(replica.clone(), controllers, Arc::new(Always), World::real());
-        let fixture = Self { replica, stop, task: tokio::spawn(reconciler.run(stopped)) };
-        fixture.put("namespaces", "", "default", json!({"apiVersion": "v1", "kind": "Namespace"})).await;
+        let reconciler = Reconciler::new(
+            replica.clone(),
+            controllers,
+            Arc::new(Always),
+            World::real(),
+        );
+        let fixture = Self {
+            replica,
+            stop,
+            task: tokio::spawn(reconciler.run(stopped)),
+        };
+        fixture
+            .put(
+                "namespaces",
+                "",
+                "default",
+                json!({"apiVersion": "v1", "kind": "Namespace"}),
+            )
+            .await;
         fixture
     }
 
-    async fn put(&self, resource: &str, namespace: &str, name: &str, mut object: Value) -> Revision {
+    async fn put(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        mut object: Value,
+    ) -> Revision {
         object["metadata"]["name"] = json!(name);
         object["metadata"]["uid"] = json!(format!("{resource}-{name}"));
         if !namespace.is_empty() {
             object["metadata"]["namespace"] = json!(namespace);
         }
-        let transaction = Transaction::default().put(Key::new(resource, namespace, name), encode(&object).unwrap());
-        self.replica.propose(transaction).await.unwrap().committed().unwrap().0
+        let transaction = Transaction::default().put(
+            Key::new(resource, namespace, name),
+            encode(&object).unwrap(),
+        );
+        self.replica
+            .propose(transaction)
+            .await
+            .unwrap()
+            .committed()
+            .unwrap()
+            .0
     }
 
     async fn config_map(&self, name: &str) -> Revision {
-        self.put("configmaps", "default", name, json!({"apiVersion": "v1", "kind": "ConfigMap"})).await
+        self.put(
+            "configmaps",
+            "default",
+            name,
+            json!({"apiVersion": "v1", "kind": "ConfigMap"}),
+        )
+        .await
     }
 
     /// Waits until `found` holds of some view; the test's own deadline ends a wait in vain.
@@ -91,13 +130,18 @@ impl Fixture {
                 self.replica.reached(view.revision().next()).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the view never came");
+        tokio::time::timeout(Duration::from_secs(20), wait)
+            .await
+            .expect("the view never came");
     }
 
     async fn finish(self) {
         self.stop.send(true).unwrap();
         self.task.await.unwrap();
-        assert_eq!(pontoon_state::invariant::violations(&self.replica.view()), Vec::<String>::new());
+        assert_eq!(
+            pontoon_state::invariant::violations(&self.replica.view()),
+            Vec::<String>::new()
+        );
     }
 }
 
@@ -122,9 +166,18 @@ async fn a_change_is_planned_and_written_and_a_removed_result_is_made_again() {
     let fixture = Fixture::start().await;
     fixture.config_map("a").await;
     fixture.until(|view| view.get(&secret("a")).is_some()).await;
-    fixture.replica.propose(Transaction::default().delete(secret("a"))).await.unwrap();
+    fixture
+        .replica
+        .propose(Transaction::default().delete(secret("a")))
+        .await
+        .unwrap();
     let removed = fixture.replica.view().revision();
-    fixture.until(|view| view.get(&secret("a")).is_some_and(|found| found.revision > removed)).await;
+    fixture
+        .until(|view| {
+            view.get(&secret("a"))
+                .is_some_and(|found| found.revision > removed)
+        })
+        .await;
     fixture.finish().await;
 }
 
@@ -141,14 +194,27 @@ async fn a_panicking_key_is_parked_and_the_others_go_on() {
 #[tokio::test]
 async fn nothing_is_planned_while_another_leads_and_all_is_made_good_after() {
     let fixture = Fixture::start().await;
-    let away = Leadership { term: Term(2), leader: Some(2), ready: false };
+    let away = Leadership {
+        term: Term(2),
+        leader: Some(2),
+        ready: false,
+    };
     fixture.replica.set_leadership(away);
     // The loop has seen it once it no longer answers in term 1; a write planned in term 1 would be fenced anyway.
-    let fenced = Transaction::default().fenced(Term(1)).require(Precondition::Absent(secret("x")));
-    assert!(matches!(fixture.replica.propose(fenced).await.unwrap(), Outcome::Refused(Refusal::Fenced { .. })));
+    let fenced = Transaction::default()
+        .fenced(Term(1))
+        .require(Precondition::Absent(secret("x")));
+    assert!(matches!(
+        fixture.replica.propose(fenced).await.unwrap(),
+        Outcome::Refused(Refusal::Fenced { .. })
+    ));
     fixture.config_map("c").await;
     assert!(fixture.replica.view().get(&secret("c")).is_none());
-    fixture.replica.set_leadership(Leadership { term: Term(3), leader: Some(1), ready: true });
+    fixture.replica.set_leadership(Leadership {
+        term: Term(3),
+        leader: Some(1),
+        ready: true,
+    });
     fixture.until(|view| view.get(&secret("c")).is_some()).await;
     fixture.finish().await;
 }
@@ -158,16 +224,40 @@ async fn a_pod_is_bound_or_told_why_not_and_bound_when_a_node_comes() {
     let fixture = Fixture::start().await;
     let key = Key::new("pods", "default", "p");
     fixture.put("pods", "default", "p", pod()).await;
-    let says_why = |view: &View| view.get(&key).is_some_and(|pod| String::from_utf8_lossy(&pod.json).contains("Unschedulable"));
+    let says_why = |view: &View| {
+        view.get(&key)
+            .is_some_and(|pod| String::from_utf8_lossy(&pod.json).contains("Unschedulable"))
+    };
     fixture.until(says_why).await;
     fixture.put("nodes", "", "n1", node("n1", "1")).await;
-    fixture.until(|view| view.get(&key).is_some_and(|pod| pod.meta.node.as_deref() == Some("n1"))).await;
+    fixture
+        .until(|view| {
+            view.get(&key)
+                .is_some_and(|pod| pod.meta.node.as_deref() == Some("n1"))
+        })
+        .await;
     fixture.put("pods", "default", "q", pod()).await;
     let second = Key::new("pods", "default", "q");
-    fixture.until(|view| view.get(&second).is_some_and(|pod| String::from_utf8_lossy(&pod.json).contains("Too many pods"))).await;
-    fixture.replica.propose(Transaction::default().delete(key)).await.unwrap();
-    fixture.until(|view| view.get(&second).is_some_and(|pod| pod.meta.node.is_some())).await;
-    let told = |view: &View, reason: &str| view.list("events", Some("default")).any(|event| String::from_utf8_lossy(&event.json).contains(reason));
-    fixture.until(|view| told(view, "Scheduled") && told(view, "FailedScheduling")).await;
+    fixture
+        .until(|view| {
+            view.get(&second)
+                .is_some_and(|pod| String::from_utf8_lossy(&pod.json).contains("Too many pods"))
+        })
+        .await;
+    fixture
+        .replica
+        .propose(Transaction::default().delete(key))
+        .await
+        .unwrap();
+    fixture
+        .until(|view| view.get(&second).is_some_and(|pod| pod.meta.node.is_some()))
+        .await;
+    let told = |view: &View, reason: &str| {
+        view.list("events", Some("default"))
+            .any(|event| String::from_utf8_lossy(&event.json).contains(reason))
+    };
+    fixture
+        .until(|view| told(view, "Scheduled") && told(view, "FailedScheduling"))
+        .await;
     fixture.finish().await;
 }

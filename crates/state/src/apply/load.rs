@@ -24,7 +24,9 @@ pub(super) fn version_key(key: &[u8], revision: Revision) -> Vec<u8> {
 
 fn split_version_key(bytes: &[u8]) -> Result<(&[u8], Revision), KvError> {
     let corrupt = || KvError::Corrupt(format!("version key {bytes:?}"));
-    let (key, revision) = bytes.split_at_checked(bytes.len().wrapping_sub(8)).ok_or_else(corrupt)?;
+    let (key, revision) = bytes
+        .split_at_checked(bytes.len().wrapping_sub(8))
+        .ok_or_else(corrupt)?;
     let key = key.strip_suffix(&[0]).ok_or_else(corrupt)?;
     let revision = u64::from_be_bytes(revision.try_into().map_err(|_| corrupt())?);
     Ok((key, Revision(!revision)))
@@ -38,7 +40,9 @@ pub(super) fn history_key(revision: Revision, index: usize) -> Vec<u8> {
 
 pub(super) fn history_revision(bytes: &[u8]) -> Result<Revision, KvError> {
     let revision = bytes.get(..8).and_then(|bytes| bytes.try_into().ok());
-    revision.map(|bytes| Revision(u64::from_be_bytes(bytes))).ok_or_else(|| KvError::Corrupt("history key".into()))
+    revision
+        .map(|bytes| Revision(u64::from_be_bytes(bytes)))
+        .ok_or_else(|| KvError::Corrupt("history key".into()))
 }
 
 fn read_revision<K: Kv>(kv: &K, key: &[u8]) -> Result<Revision, KvError> {
@@ -50,8 +54,14 @@ fn read_revision<K: Kv>(kv: &K, key: &[u8]) -> Result<Revision, KvError> {
 
 fn object(key: &[u8], revision: Revision, json: Bytes) -> Result<Arc<Object>, KvError> {
     let key = Key::decode(key).ok_or_else(|| KvError::Corrupt(format!("object key {key:?}")))?;
-    let meta = Meta::read(&key.resource, &json).map_err(|error| KvError::Corrupt(format!("{key}: {error}")))?;
-    Ok(Arc::new(Object { key, revision, meta, json }))
+    let meta = Meta::read(&key.resource, &json)
+        .map_err(|error| KvError::Corrupt(format!("{key}: {error}")))?;
+    Ok(Arc::new(Object {
+        key,
+        revision,
+        meta,
+        json,
+    }))
 }
 
 /// Loads the present: the newest version of every key, unless it is a removal.
@@ -106,7 +116,11 @@ pub trait History: Send + Sync {
     ///
     /// # Errors
     /// [`PastError`].
-    fn changes_after(&self, after: Revision, limit: usize) -> Result<Vec<Arc<ChangeSet>>, PastError>;
+    fn changes_after(
+        &self,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Vec<Arc<ChangeSet>>, PastError>;
 
     /// The objects of a resource as of `revision`, behind `after`, at most `limit`.
     ///
@@ -136,13 +150,21 @@ impl<K: Kv> Past<K> {
     /// Compaction removes and records in one batch: reading the record last tells whether a scan missed something.
     fn still_there(&self, revision: Revision) -> Result<(), PastError> {
         let compacted = read_revision(self.kv.as_ref(), meta_key::COMPACTED)?;
-        if revision < compacted { Err(PastError::Compacted(compacted)) } else { Ok(()) }
+        if revision < compacted {
+            Err(PastError::Compacted(compacted))
+        } else {
+            Ok(())
+        }
     }
 
     fn version_at(&self, key: &[u8], revision: Revision) -> Result<Option<Arc<Object>>, KvError> {
         let from = version_key(key, revision);
         let until = version_key(key, Revision(0));
-        match self.kv.scan(Family::Versions, &from, Some(&until), 1)?.pop() {
+        match self
+            .kv
+            .scan(Family::Versions, &from, Some(&until), 1)?
+            .pop()
+        {
             Some((version, json)) if !json.is_empty() => {
                 let (key, revision) = split_version_key(&version)?;
                 object(key, revision, json).map(Some)
@@ -153,7 +175,11 @@ impl<K: Kv> Past<K> {
 }
 
 impl<K: Kv> History for Past<K> {
-    fn changes_after(&self, after: Revision, limit: usize) -> Result<Vec<Arc<ChangeSet>>, PastError> {
+    fn changes_after(
+        &self,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Vec<Arc<ChangeSet>>, PastError> {
         let from = history_key(after.next(), 0);
         let entries = self.kv.scan(Family::History, &from, None, PAGE)?;
         let full = entries.len() == PAGE;
@@ -164,11 +190,18 @@ impl<K: Kv> History for Past<K> {
                 if sets.len() == limit {
                     break;
                 }
-                sets.push(ChangeSet { revision, changes: Vec::new(), trace: "".into() });
+                sets.push(ChangeSet {
+                    revision,
+                    changes: Vec::new(),
+                    trace: "".into(),
+                });
             }
             let before = self.version_at(&key, Revision(revision.0 - 1))?;
             let after = self.version_at(&key, revision)?;
-            if let Some(set) = sets.last_mut().filter(|_| before.is_some() || after.is_some()) {
+            if let Some(set) = sets
+                .last_mut()
+                .filter(|_| before.is_some() || after.is_some())
+            {
                 set.changes.push(Change { before, after });
             }
         }
@@ -194,10 +227,19 @@ impl<K: Kv> History for Past<K> {
         };
         let mut until = prefix.clone();
         *until.last_mut().expect("a prefix ends in a zero byte") = 1;
-        let mut from = after.map_or_else(|| prefix.clone(), |after| version_key(&after.encode(), Revision(0)));
+        let mut from = after.map_or_else(
+            || prefix.clone(),
+            |after| version_key(&after.encode(), Revision(0)),
+        );
         let mut found = Vec::new();
         while found.len() < limit {
-            let Some((version, _)) = self.kv.scan(Family::Versions, &from, Some(&until), 1)?.pop() else { break };
+            let Some((version, _)) = self
+                .kv
+                .scan(Family::Versions, &from, Some(&until), 1)?
+                .pop()
+            else {
+                break;
+            };
             let (key, _) = split_version_key(&version)?;
             found.extend(self.version_at(key, revision)?);
             from = version_key(key, Revision(0));

@@ -26,9 +26,15 @@ impl<K: Kv> Stage<'_, K> {
     }
 
     fn commit(&mut self, planned: Vec<Planned>, transaction: &Transaction) -> Outcome {
-        if planned.iter().all(|planned| matches!(planned, Planned::Unchanged(_))) {
+        if planned
+            .iter()
+            .all(|planned| matches!(planned, Planned::Unchanged(_)))
+        {
             let objects = planned.into_iter().map(Planned::object).collect();
-            return Outcome::Committed { revision: self.view.revision, objects };
+            return Outcome::Committed {
+                revision: self.view.revision,
+                objects,
+            };
         }
         let revision = self.view.revision.next();
         self.set_revision(revision);
@@ -39,11 +45,17 @@ impl<K: Kv> Stage<'_, K> {
                 Planned::Unchanged(_) => None,
                 Planned::Put(object) => {
                     let before = self.view.insert(object.clone());
-                    Some(Change { before, after: Some(object.clone()) })
+                    Some(Change {
+                        before,
+                        after: Some(object.clone()),
+                    })
                 }
                 Planned::Delete(object) => {
                     self.view.remove(&object.key);
-                    Some(Change { before: Some(object.clone()), after: None })
+                    Some(Change {
+                        before: Some(object.clone()),
+                        after: None,
+                    })
                 }
             };
             if let Some(change) = change {
@@ -52,15 +64,25 @@ impl<K: Kv> Stage<'_, K> {
             }
             objects.push(planned.object());
         }
-        self.changes.push(Arc::new(ChangeSet { revision, changes, trace: transaction.trace.as_str().into() }));
+        self.changes.push(Arc::new(ChangeSet {
+            revision,
+            changes,
+            trace: transaction.trace.as_str().into(),
+        }));
         Outcome::Committed { revision, objects }
     }
 
     fn record(&mut self, revision: Revision, index: usize, change: &Change) {
         let key = change.object().key.encode();
-        let json = change.after.as_ref().map(|object| object.json.clone()).unwrap_or_default();
-        self.batch.put(Family::Versions, load::version_key(&key, revision), json);
-        self.batch.put(Family::History, load::history_key(revision, index), key);
+        let json = change
+            .after
+            .as_ref()
+            .map(|object| object.json.clone())
+            .unwrap_or_default();
+        self.batch
+            .put(Family::Versions, load::version_key(&key, revision), json);
+        self.batch
+            .put(Family::History, load::history_key(revision, index), key);
     }
 }
 
@@ -82,7 +104,10 @@ impl Planned {
 
 fn check(view: &View, transaction: &Transaction, term: Term) -> Result<(), Refusal> {
     if let Some(planned) = transaction.fence.filter(|planned| *planned != term) {
-        return Err(Refusal::Fenced { planned, current: term });
+        return Err(Refusal::Fenced {
+            planned,
+            current: term,
+        });
     }
     if transaction.writes.len() > TRANSACTION_WRITES
         || transaction.preconditions.len() > TRANSACTION_PRECONDITIONS
@@ -97,11 +122,17 @@ fn check(view: &View, transaction: &Transaction, term: Term) -> Result<(), Refus
             Precondition::Absent(_) => found.is_none(),
             Precondition::Live(_) => found.is_some_and(|object| !object.meta.deleting),
             Precondition::Uid(_, uid) => found.is_some_and(|object| object.meta.uid == *uid),
-            Precondition::Revision(_, revision) => found.is_some_and(|object| object.revision == *revision),
+            Precondition::Revision(_, revision) => {
+                found.is_some_and(|object| object.revision == *revision)
+            }
         };
         if !holds {
             let key = precondition.key().clone();
-            return Err(Refusal::Precondition { index, key, found: found.cloned() });
+            return Err(Refusal::Precondition {
+                index,
+                key,
+                found: found.cloned(),
+            });
         }
     }
     Ok(())
@@ -113,10 +144,16 @@ fn plan(view: &View, transaction: &Transaction) -> Result<Vec<Planned>, Refusal>
     let mut planned = Vec::with_capacity(transaction.writes.len());
     for write in &transaction.writes {
         if !write.key().is_well_formed() {
-            return Err(Refusal::Malformed(format!("{} cannot be a key", write.key())));
+            return Err(Refusal::Malformed(format!(
+                "{} cannot be a key",
+                write.key()
+            )));
         }
         if !touched.insert(write.key()) {
-            return Err(Refusal::Malformed(format!("{} is written twice", write.key())));
+            return Err(Refusal::Malformed(format!(
+                "{} is written twice",
+                write.key()
+            )));
         }
         planned.push(match write {
             Write::Put(key, encoded) => plan_put(view, key, encoded, revision)?,
@@ -129,7 +166,12 @@ fn plan(view: &View, transaction: &Transaction) -> Result<Vec<Planned>, Refusal>
     Ok(planned)
 }
 
-fn plan_put(view: &View, key: &Key, encoded: &Encoded, revision: Revision) -> Result<Planned, Refusal> {
+fn plan_put(
+    view: &View,
+    key: &Key,
+    encoded: &Encoded,
+    revision: Revision,
+) -> Result<Planned, Refusal> {
     let malformed = |detail: String| Refusal::Malformed(format!("{key}: {detail}"));
     let splice = |revision| {
         with_revision(&encoded.json, encoded.splice, revision)
@@ -142,5 +184,10 @@ fn plan_put(view: &View, key: &Key, encoded: &Encoded, revision: Revision) -> Re
     }
     let json = splice(revision)?;
     let meta = Meta::read(&key.resource, &json).map_err(|error| malformed(error.to_string()))?;
-    Ok(Planned::Put(Arc::new(Object { key: key.clone(), revision, meta, json })))
+    Ok(Planned::Put(Arc::new(Object {
+        key: key.clone(),
+        revision,
+        meta,
+        json,
+    })))
 }
