@@ -67,7 +67,8 @@ pub fn status(error: &VerbError) -> Value {
         "code": http_code(error),
     });
     let details = details(error);
-    if !details.is_empty() {
+    // kubectl debug takes it for granted that this refusal has details.
+    if !details.is_empty() || matches!(error, VerbError::NoSuchResource) {
         status["details"] = Value::Object(details);
     }
     status

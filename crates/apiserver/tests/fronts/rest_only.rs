@@ -273,3 +273,66 @@ async fn methods_that_a_path_does_not_have_are_refused() {
     assert_eq!(rest.get("/metrics").await.code, 200);
     assert!(rest.get("/").await.json()["paths"].as_array().unwrap().len() > 5);
 }
+
+/// A field of bytes on the protobuf wire; `bytes` is shorter than 128.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+}
+
+/// An object in Kubernetes' protobuf encoding.
+fn protobuf(version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let type_meta = [field(1, version.as_bytes()), field(2, kind.as_bytes())].concat();
+    [b"k8s\0".to_vec(), field(1, &type_meta), field(2, raw)].concat()
+}
+
+#[tokio::test]
+async fn bodies_in_protobuf_are_taken_for_objects_and_options_and_answered_in_json() {
+    let rest = Rest::new(server().await, admin());
+    let path = "/api/v1/namespaces/default/configmaps";
+    let headers = [
+        ("content-type", "application/vnd.kubernetes.protobuf"),
+        ("accept", "application/vnd.kubernetes.protobuf,application/json"),
+    ];
+    let named = field(1, &field(1, b"x"));
+    let data = field(2, &[field(1, b"k"), field(2, b"v")].concat());
+    let body = protobuf("v1", "ConfigMap", &[named.clone(), data].concat());
+    let created = rest.send(Method::POST, path, &headers, body).await;
+    assert_eq!(created.code, 201, "{}", created.text);
+    assert_eq!(created.headers("content-type"), ["application/json"]);
+    assert_eq!(created.json()["data"], json!({"k": "v"}));
+
+    // Field 9 of a ConfigMap is one that this server does not know.
+    let newer = protobuf("v1", "ConfigMap", &[named, field(9, b"v")].concat());
+    let replaced = rest.send(Method::PUT, &format!("{path}/x"), &headers, newer.clone()).await;
+    assert_eq!(replaced.code, 200, "{}", replaced.text);
+    assert_eq!(replaced.headers("warning"), ["299 - \"unknown field \\\"protobuf field 9\\\"\""]);
+    let strict = rest.send(Method::PUT, &format!("{path}/x?fieldValidation=Strict"), &headers, newer).await;
+    assert_eq!(strict.code, 400, "{}", strict.text);
+
+    let elsewhere = protobuf("v1", "Secret", b"");
+    assert_eq!(rest.send(Method::POST, path, &headers, elsewhere).await.code, 400);
+    assert_eq!(rest.send(Method::POST, path, &headers, b"{}".to_vec()).await.code, 400);
+
+    // Preconditions: of another uid.
+    let options = protobuf("apps/v1", "DeleteOptions", &field(2, &field(1, b"other")));
+    let kept = rest.send(Method::DELETE, &format!("{path}/x"), &headers, options).await;
+    assert_eq!(kept.code, 409, "{}", kept.text);
+    let options = protobuf("v1", "DeleteOptions", &field(4, b"Background"));
+    let deleted = rest.send(Method::DELETE, &format!("{path}/x"), &headers, options).await;
+    assert_eq!(deleted.code, 200, "{}", deleted.text);
+}
+
+#[tokio::test]
+async fn who_takes_protobuf_only_is_told_what_there_is() {
+    let rest = Rest::new(server().await, admin());
+    let only = [("accept", "application/vnd.kubernetes.protobuf")];
+    let answer = rest.send(Method::GET, "/api/v1/pods", &only, "").await;
+    assert_eq!((answer.code, answer.json()["reason"].clone()), (406, json!("NotAcceptable")), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_refusal_of_an_unserved_subresource_has_details_as_kubectl_debug_expects() {
+    let rest = Rest::new(server().await, admin());
+    let answer = rest.get("/api/v1/namespaces/default/pods/x/nonesuch").await;
+    assert_eq!((answer.code, answer.json()["details"].clone()), (404, json!({})), "{}", answer.text);
+}

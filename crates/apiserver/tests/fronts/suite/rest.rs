@@ -46,19 +46,19 @@ impl Rest {
     }
 
     /// Sends a request and leaves the body to be read.
-    pub async fn open(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> http::Response<Body> {
+    pub async fn open(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> http::Response<Body> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut request = request.body(Body::from(body.to_owned())).unwrap();
+        let mut request = request.body(Body::from(body.as_ref().to_vec())).unwrap();
         if let Some(identity) = &self.identity {
             request.extensions_mut().insert(identity.clone());
         }
         rest::handle(self.server.clone(), request).await
     }
 
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
         let response = self.open(method, path, headers, body).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -74,11 +74,11 @@ impl Rest {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(Method::POST, path, &[("content-type", "application/json")], &body.to_string()).await
+        self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send(Method::PUT, path, &[("content-type", "application/json")], &body.to_string()).await
+        self.send(Method::PUT, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
     pub async fn patch(&self, path: &str, media: &str, body: &Value) -> Answer {
