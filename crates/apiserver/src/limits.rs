@@ -80,8 +80,12 @@ pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// together. Kubernetes' `--min-request-timeout`.
 pub const WATCH_LIFETIME: Duration = Duration::from_secs(1_800);
 
-/// Change sets whose events are kept encoded for other watchers.
-pub const FANOUT_REVISIONS: usize = 1_024;
+/// Change sets of one resource kept at hand for its watchers: a second of writes at full speed, more than a watcher
+/// that keeps up ever lags. A slower one reads the feed.
+pub const FANOUT_REVISIONS: usize = 4_096;
+
+/// Bytes of objects those may hold for one resource.
+pub const FANOUT_BYTES: usize = 8 << 20;
 
 /// Bytes of the `Status` in a gRPC trailer: well below the 16 KiB of headers that clients take.
 pub const STATUS_TRAILER_BYTES: usize = 6 << 10;

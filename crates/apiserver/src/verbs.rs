@@ -70,7 +70,7 @@ impl Verbs {
         plugins: Vec<Arc<dyn Plugin>>,
         addresses: ServiceAddresses,
     ) -> Self {
-        let fanout = Fanout::new();
+        let fanout = Fanout::default();
         Self { replica, world, authorizer, plugins, addresses, fanout, pages: pages::Pages::default() }
     }
 

@@ -2,14 +2,14 @@
 
 use super::Verbs;
 use crate::error::VerbError;
-use crate::fanout::{Frames, line};
+use crate::fanout::{Ended, Frames, Subscription, line};
 use crate::limits::{BOOKMARK_PERIOD, WATCH_LIFETIME};
 use crate::request::{Caller, Target, Verb, WatchOptions, WatchStart};
 use crate::selection::Selection;
 use bytes::Bytes;
 use futures::Stream;
 use pontoon_api::Revision;
-use pontoon_state::{Change, ChangeSet, Object, View, Watch, WatchEnd};
+use pontoon_state::{Change, Object, View, Watch, WatchEnd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,15 @@ struct Watcher {
     resource: String,
     selection: Selection,
     bookmarks: bool,
-    watch: Watch,
+    source: Source,
+}
+
+/// Where a watcher reads.
+enum Source {
+    /// The feed, or history behind it, while catching up.
+    Feed(Watch),
+    /// The topic of its resource.
+    Topic(Subscription),
 }
 
 impl Verbs {
@@ -111,7 +119,7 @@ impl Verbs {
             target: target.clone(),
             selection: options.selection,
             bookmarks: options.bookmarks,
-            watch,
+            source: Source::Feed(watch),
         };
         Ok(Box::pin(watcher.events(present, options.mark_initial, lifetime)))
     }
@@ -148,17 +156,16 @@ impl Watcher {
                 let next = tokio::select! {
                     biased;
                     () = tokio::time::sleep_until(end) => return,
-                    next = self.watch.next() => next,
+                    next = self.next() => next,
                     _ = bookmark.tick(), if self.bookmarks => {
-                        let revision = self.watch.revision().max(self.quiet_until());
-                        yield Ok(Event::Bookmark { revision, initial_end: false });
+                        yield Ok(Event::Bookmark { revision: self.quiet_until(), initial_end: false });
                         continue;
                     }
                 };
                 match next {
                     Ok(sets) => {
-                        for set in &sets {
-                            for event in self.of_set(set) {
+                        for frames in &sets {
+                            for event in self.of_set(frames) {
                                 yield Ok(event);
                             }
                         }
@@ -175,22 +182,44 @@ impl Watcher {
         }
     }
 
-    /// The newest revision up to which there is nothing left to send: asked only when the feed has nothing.
-    fn quiet_until(&self) -> Revision {
-        // Everything handed out so far lies at or below the cursor; what the feed has published since would have
-        // won the race in `select!`, which polls it first.
-        self.watch.revision()
+    /// The next sets that may concern this watcher: from the feed until it has caught up, then from its topic.
+    async fn next(&mut self) -> Result<Vec<Arc<Frames>>, WatchEnd> {
+        loop {
+            match &mut self.source {
+                Source::Feed(watch) => {
+                    if let Some(sets) = watch.poll()? {
+                        return Ok(sets.into_iter().map(|set| Arc::new(Frames::new(set))).collect());
+                    }
+                    let (replica, at) = (&self.verbs.replica, watch.revision());
+                    match self.verbs.fanout.subscribe(replica, &self.resource, at) {
+                        Some(subscription) => self.source = Source::Topic(subscription),
+                        // The topic is ahead of what the feed had a moment ago: there is more by now.
+                        None => tokio::task::yield_now().await,
+                    }
+                }
+                Source::Topic(topic) => match topic.next().await {
+                    Ok(sets) => return Ok(sets),
+                    Err(Ended::Closed) => return Err(WatchEnd::Closed),
+                    Err(Ended::Behind) => self.source = Source::Feed(self.verbs.replica.watch(topic.revision())?),
+                },
+            }
+        }
     }
 
-    fn of_set(&self, set: &Arc<ChangeSet>) -> Vec<Event> {
-        let mut frames: Option<Arc<Frames>> = None;
-        let mut events = Vec::new();
-        for (index, change) in set.changes.iter().enumerate() {
-            let Some(kind) = self.kind_of(change) else { continue };
-            let frames = frames.get_or_insert_with(|| self.verbs.fanout.frames(set));
-            events.push(Event::Change { kind, object: frames.object(index, kind), line: frames.line(index, kind) });
+    /// The newest revision up to which there is nothing left to send.
+    fn quiet_until(&mut self) -> Revision {
+        match &mut self.source {
+            Source::Feed(watch) => watch.revision(),
+            Source::Topic(topic) => topic.skip_quiet(),
         }
-        events
+    }
+
+    fn of_set(&self, frames: &Frames) -> Vec<Event> {
+        let events = frames.changes().filter_map(|(index, change)| {
+            let kind = self.kind_of(change)?;
+            Some(Event::Change { kind, object: frames.object(index, kind), line: frames.line(index, kind) })
+        });
+        events.collect()
     }
 
     /// What a change is to this watcher, if anything.
