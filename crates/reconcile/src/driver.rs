@@ -2,7 +2,7 @@
 
 use crate::events::Events;
 use crate::limits::{
-    COMPACTION_PERIOD, FULL_PASS, HISTORY_KEPT, PLANS_PER_TURN, PROPOSALS_IN_FLIGHT,
+    COMPACTION_PERIOD, FULL_PASS, HISTORY_KEPT, PLANS_PER_TURN, PROPOSALS_IN_FLIGHT, TRACES,
 };
 use crate::placing::{self, SCHEDULER};
 use crate::queue::{Next, Queue, Turn, Work};
@@ -11,10 +11,11 @@ use pontoon_api::{PodUid, Revision, Term};
 use pontoon_controllers::scheduling::{Placement, Scheduling};
 use pontoon_controllers::{Context, Controller, EventNote, Intent, Liveness, Plan, Requeue};
 use pontoon_state::{
-    Command, Key, Outcome, ProposeError, Refusal, Replica, Transaction, View, Watch,
+    Command, Key, Object, Outcome, ProposeError, Refusal, Replica, Transaction, View, Watch,
 };
+use pontoon_telemetry::trace;
 use pontoon_world::World;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,12 @@ enum Purpose {
 
 type Proposed = (Purpose, Result<Outcome, ProposeError>);
 
+/// Stands for the scheduler where controllers stand by their place in the catalog.
+const SCHEDULING: usize = usize::MAX;
+
+/// The resource that the scheduler places.
+const PODS: &str = "pods";
+
 /// The loop's state during one leadership.
 struct Leading<'a> {
     owner: &'a Reconciler,
@@ -113,6 +120,8 @@ struct Leading<'a> {
     start: Arc<View>,
     /// Placements that wait for a place in flight.
     placements: VecDeque<Placement>,
+    /// The trace of the change that last woke a key: its plan goes on with it. Empty when no traces are made.
+    traces: HashMap<Work, Arc<str>>,
     /// When which revision was the present: what compaction goes by.
     past: VecDeque<(Duration, Revision)>,
 }
@@ -130,6 +139,7 @@ impl<'a> Leading<'a> {
             proposals: JoinSet::new(),
             start: view,
             placements: VecDeque::new(),
+            traces: HashMap::new(),
             past: VecDeque::new(),
         }
     }
@@ -205,10 +215,22 @@ impl<'a> Leading<'a> {
 
     fn observe(&mut self, sets: &[Arc<pontoon_state::ChangeSet>]) {
         let view = self.owner.replica.view();
-        for change in sets.iter().flat_map(|set| &set.changes) {
-            self.scheduling.observe(change);
-            for (index, controller) in self.owner.controllers.iter().enumerate() {
-                controller.wakes(change, &view, &mut |key| self.queue.wake((index, key)));
+        for set in sets {
+            for change in &set.changes {
+                self.scheduling.observe(change);
+                let waits =
+                    |pod: &Arc<Object>| &*pod.key.resource == PODS && pod.meta.node.is_none();
+                if change.after.as_ref().is_some_and(waits) {
+                    let work = (SCHEDULING, change.object().key.clone());
+                    remember(&mut self.traces, &work, &set.trace);
+                }
+                for (index, controller) in self.owner.controllers.iter().enumerate() {
+                    controller.wakes(change, &view, &mut |key| {
+                        let work = (index, key);
+                        remember(&mut self.traces, &work, &set.trace);
+                        self.queue.wake(work);
+                    });
+                }
             }
         }
     }
@@ -261,7 +283,8 @@ impl<'a> Leading<'a> {
             liveness: &*self.owner.liveness,
         };
         let span =
-            tracing::debug_span!("reconcile", controller = name, key = %work.1, term = self.term.0);
+            tracing::info_span!("reconcile", controller = name, key = %work.1, term = self.term.0);
+        self.adopt(&span, &work);
         let _entered = span.enter();
         let planned = catch_unwind(AssertUnwindSafe(|| {
             controller.plan(view, &work.1, &context)
@@ -333,6 +356,9 @@ impl<'a> Leading<'a> {
                 .refused(&placement.key, &placement.uid, view);
             return;
         };
+        let span = tracing::info_span!("place", pod = %placement.key, term = self.term.0);
+        self.adopt(&span, &(SCHEDULING, placement.key.clone()));
+        let _entered = span.enter();
         let Some(intent) = intent else { return };
         let purpose = if matches!(intent, Intent::Bind { .. }) {
             Purpose::Bind(placement.key.clone(), placement.uid.clone(), note)
@@ -350,7 +376,15 @@ impl<'a> Leading<'a> {
         }
     }
 
-    fn propose(&mut self, purpose: Purpose, transaction: Transaction) {
+    /// Has a span go on with the trace of the change that woke its key.
+    fn adopt(&mut self, span: &tracing::Span, work: &Work) {
+        if let Some(trace) = self.traces.remove(work) {
+            trace::adopt(span, &trace);
+        }
+    }
+
+    fn propose(&mut self, purpose: Purpose, mut transaction: Transaction) {
+        transaction.trace = trace::current().unwrap_or_default();
         let replica = self.owner.replica.clone();
         self.proposals
             .spawn(async move { (purpose, replica.propose(transaction).await) });
@@ -428,6 +462,13 @@ impl<'a> Leading<'a> {
         let replica = self.owner.replica.clone();
         self.proposals
             .spawn(async move { (Purpose::Aside, compact(&*replica, target).await) });
+    }
+}
+
+/// Notes the trace that woke a key. Most writes have none: then nothing is kept.
+fn remember(traces: &mut HashMap<Work, Arc<str>>, work: &Work, trace: &Arc<str>) {
+    if !trace.is_empty() && traces.len() < TRACES {
+        traces.insert(work.clone(), trace.clone());
     }
 }
 

@@ -29,3 +29,6 @@ pub const EVENTS_WAITING: usize = 1_024;
 
 /// Series of equal events remembered, so that a repetition raises a count instead of making an object.
 pub const EVENT_SERIES: usize = 4_096;
+
+/// Keys whose trace is remembered until they are planned; a further one's plan begins a trace of its own.
+pub const TRACES: usize = 16_384;
