@@ -2,6 +2,7 @@
 
 use crate::authenticate::administrator;
 use crate::error::VerbError;
+use crate::limits::BOOTSTRAP_PERIOD;
 use crate::request::{Caller, FieldValidation, Target, WriteOptions};
 use crate::server::ApiServer;
 use pontoon_api::decode::Document;
@@ -41,6 +42,28 @@ pub async fn bootstrap(server: &ApiServer) -> Result<(), VerbError> {
     match server.advertise.filter(|advertise| !advertise.ip().is_loopback() && !advertise.ip().is_unspecified()) {
         Some(advertise) => endpoints(server, &caller, advertise).await,
         None => Ok(()),
+    }
+}
+
+/// Puts back what a user deletes of it, while this replica leads: Kubernetes' control plane does the same. Runs until the
+/// server stops.
+pub(crate) async fn maintain(server: std::sync::Arc<ApiServer>) {
+    let first = tokio::time::Instant::now() + BOOTSTRAP_PERIOD;
+    let mut period = tokio::time::interval_at(first, BOOTSTRAP_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = server.stopping.cancelled() => return,
+            _ = period.tick() => {}
+        }
+        let replica = &server.verbs.replica;
+        let missing = replica.view().get(&Key::new("services", "default", "kubernetes")).is_none();
+        if missing
+            && replica.leadership().ready
+            && let Err(error) = bootstrap(&server).await
+        {
+            tracing::info!(%error, "the cluster's own objects are not all there yet");
+        }
     }
 }
 

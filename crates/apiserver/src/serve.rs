@@ -73,6 +73,7 @@ pub async fn serve(server: Arc<ApiServer>, listener: TcpListener, tls: Arc<Serve
     let service = Service::new(server.clone());
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    tokio::spawn(crate::bootstrap::maintain(server.clone()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,

@@ -52,6 +52,7 @@ impl Verbs {
             let view = self.replica.read().await?;
             let current = view.get(&target.key()).cloned().ok_or_else(|| target.not_found())?;
             check_preconditions(target, options, &current)?;
+            check_immortal(target)?;
             let stored = current.value()?;
             self.admit(&mut Admission {
                 identity: &caller.identity,
@@ -84,6 +85,21 @@ impl Verbs {
         }
         Err(target.conflict(VerbError::MODIFIED))
     }
+}
+
+/// Namespaces that no cluster is without (Kubernetes' NamespaceLifecycle admission).
+const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
+
+fn check_immortal(target: &Target) -> Result<(), VerbError> {
+    if target.descriptor().kind != "Namespace" || !IMMORTAL.contains(&target.name.as_str()) {
+        return Ok(());
+    }
+    Err(VerbError::Forbidden {
+        resource: target.resource(),
+        name: target.name.clone(),
+        detail: "this namespace may not be deleted".into(),
+        cause: None,
+    })
 }
 
 fn check_preconditions(target: &Target, options: &DeleteOptions, current: &Object) -> Result<(), VerbError> {

@@ -144,6 +144,8 @@ pub async fn nothing_is_created_in_a_namespace_that_is_missing_or_going(stage: S
     let refused = stage.front.create(&Place::core("configmaps", "going"), "", "", &map("x"), false).await.unwrap_err();
     assert_eq!((refused.code(), refused.reason()), (403, "Forbidden"));
     assert_eq!(refused.status["details"]["causes"][0]["reason"], "NamespaceTerminating");
+    let immortal = stage.front.delete(&namespaces, "default", &json!({})).await.unwrap_err();
+    assert_eq!((immortal.code(), immortal.reason()), (403, "Forbidden"));
     let mut empty = going;
     empty["spec"]["finalizers"] = json!([]);
     stage.front.update(&namespaces, "going", "finalize", &empty).await.unwrap();
