@@ -3,7 +3,8 @@
 //! `schema.txt` has a line `kind APIVERSION KIND MESSAGE` for each kind (`*` is any apiVersion), and a block for each
 //! message: its name, then `NUMBER NAME TYPE` a line. The name `-` says that the fields of the message lie in its
 //! parent, as Go's `json:",inline"`. Before the type, `*` is a Go pointer (zero and absent differ), `[]` a list and
-//! `map ` a map by text; behind it, `!` says that JSON spells out the zero value too (no `omitempty`).
+//! `map ` a map by text; behind it, `!` says that JSON spells out the zero value too: Go has no `omitempty` there, or the
+//! type is a Go structure, which `omitempty` does not leave out.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
