@@ -1,14 +1,12 @@
 //! Feeds the scheduler from the change feed, and turns its decisions into bindings and explanations.
 
-use crate::limits::{PODS_PER_ROUND, UNSCHEDULABLE_RETRY};
+use crate::limits::PODS_PER_ROUND;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use pontoon_api::{NodeName, PodUid};
-use pontoon_scheduler::{Cluster, Decision, Explanation, PendingPod, Wake, is_pending, schedule};
+use pontoon_scheduler::{Cluster, Decision, Explanation, PendingPod, Queue, Wake, schedule};
 use pontoon_state::{Change, Key, Object, View};
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What the scheduler has decided on one pod.
 #[derive(Debug)]
@@ -22,25 +20,19 @@ pub struct Placement {
 }
 
 /// The scheduler's view of the world, and the pods that wait.
+#[derive(Debug)]
 pub struct Scheduling {
     cluster: Cluster,
-    /// To be tried in the next round.
-    active: HashMap<Arc<str>, PendingPod>,
-    /// Their order; keys that are no longer active are skipped.
-    order: VecDeque<Arc<str>>,
-    /// Tried in vain, what could help them, and when to try them anyway.
-    waiting: HashMap<Arc<str>, (PendingPod, Wake, Duration)>,
+    queue: Queue,
 }
 
 impl Scheduling {
-    /// Reads everything from a view.
+    /// Reads everything from a view. The seed decides which of equally good nodes is asked first.
     #[must_use]
     pub fn new(view: &View, seed: u64) -> Self {
         let mut scheduling = Self {
             cluster: Cluster::new(seed),
-            active: HashMap::new(),
-            order: VecDeque::new(),
-            waiting: HashMap::new(),
+            queue: Queue::new(),
         };
         for resource in ["runtimeclasses.node.k8s.io", "nodes", "services", "pods"] {
             for object in view.list(resource, None) {
@@ -65,30 +57,13 @@ impl Scheduling {
             "runtimeclasses.node.k8s.io" => {
                 read::<RuntimeClass>(object).map(|class| self.cluster.set_runtime_class(&class))
             }
-            "pods" => read::<Pod>(object).map(|pod| self.set_pod(&pod)),
+            "pods" => read::<Pod>(object).map(|pod| {
+                self.queue.set_pod(&pod);
+                self.cluster.set_pod(&pod)
+            }),
             _ => return,
         };
-        self.wake(wake.unwrap_or(Wake::NONE));
-    }
-
-    fn set_pod(&mut self, pod: &Pod) -> Wake {
-        let wake = self.cluster.set_pod(pod);
-        let Some(pending) = self.cluster.pending(pod) else {
-            return wake;
-        };
-        let key = pending.key().clone();
-        self.active.remove(&key);
-        let known = self.waiting.remove(&key);
-        if is_pending(pod) && self.cluster.node_of(&key).is_none() {
-            match known {
-                // Its own status (why it waits) is no reason to try it again.
-                Some((before, helps, retry)) if before.uid() == pending.uid() => {
-                    self.waiting.insert(key, (pending, helps, retry));
-                }
-                _ => self.activate(pending),
-            }
-        }
-        wake
+        self.queue.wake(wake.unwrap_or(Wake::NONE));
     }
 
     fn remove(&mut self, object: &Object) {
@@ -100,109 +75,74 @@ impl Scheduling {
                 .remove_service(&object.key.namespace, &object.key.name),
             "runtimeclasses.node.k8s.io" => self.cluster.remove_runtime_class(&object.key.name),
             "pods" => {
-                self.active.remove(path.as_str());
-                self.waiting.remove(path.as_str());
+                self.queue.remove(&path);
                 self.cluster.remove_pod(&path)
             }
             _ => return,
         };
-        self.wake(wake);
+        self.queue.wake(wake);
     }
 
-    fn wake(&mut self, wake: Wake) {
-        if wake == Wake::NONE || self.waiting.is_empty() {
-            return;
-        }
-        let helped: Vec<_> = self
-            .waiting
-            .extract_if(|_, (_, helps, _)| helps.intersects(wake))
-            .collect();
-        helped
-            .into_iter()
-            .for_each(|(_, (pending, ..))| self.activate(pending));
-    }
-
-    fn activate(&mut self, pending: PendingPod) {
-        let key = pending.key().clone();
-        if self.active.insert(key.clone(), pending).is_none() {
-            self.order.push_back(key);
-        }
-    }
-
-    /// Tries pods again that waited long, whatever happened.
-    pub fn retry_due(&mut self, now: Duration) {
-        let due: Vec<_> = self
-            .waiting
-            .extract_if(|_, (_, _, retry)| *retry <= now)
-            .collect();
-        due.into_iter()
-            .for_each(|(_, (pending, ..))| self.activate(pending));
+    /// Tries every pod again, whatever happened: the full pass, in case an event was missed.
+    pub fn retry_all(&mut self) {
+        self.queue.wake(Wake::ALL);
     }
 
     /// Whether a round would do anything.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.active.is_empty()
+        self.queue.due() > 0
     }
 
-    /// Places the pods that are due. Each placement is assumed until [`Scheduling::observe`] confirms it or
-    /// [`Scheduling::refused`] takes it back.
-    pub fn round(&mut self, now: Duration) -> Vec<Placement> {
-        let mut batch = Vec::new();
-        while batch.len() < PODS_PER_ROUND
-            && let Some(key) = self.order.pop_front()
-        {
-            batch.extend(self.active.remove(&key));
+    /// How many pods wait, those in the middle of being bound included.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Places the pods whose turn it is, by priority and then by age. Each placement is assumed until
+    /// [`Scheduling::observe`] confirms it or [`Scheduling::refused`] takes it back.
+    pub fn round(&mut self, view: &View) -> Vec<Placement> {
+        let mut batch: Vec<PendingPod> = Vec::new();
+        for path in self.queue.take(PODS_PER_ROUND) {
+            let pod = view.get(&key(&path)).and_then(|object| read::<Pod>(object));
+            match pod.and_then(|pod| self.cluster.pending(&pod)) {
+                Some(pending) => batch.push(pending),
+                // It went meanwhile; the change that says so comes as well.
+                None => self.queue.remove(&path),
+            }
         }
         let decisions = schedule(&mut self.cluster, &batch);
-        let mut by_key: HashMap<Arc<str>, PendingPod> = batch
-            .into_iter()
-            .map(|pod| (pod.key().clone(), pod))
-            .collect();
-        let mut placements = Vec::with_capacity(decisions.len());
-        for decision in decisions {
-            let (pod, uid, node) = match decision {
-                Decision::Bind { pod, uid, node } => (pod, uid, Ok(node)),
-                Decision::Unschedulable { pod, uid, why } => {
-                    if let Some(pending) = by_key.remove(&pod) {
-                        self.waiting.insert(
-                            pod.clone(),
-                            (pending, why.wake(), now + UNSCHEDULABLE_RETRY),
-                        );
-                    }
-                    (pod, uid, Err(why))
-                }
-                Decision::AlreadyPlaced { .. } => continue,
-            };
-            let (namespace, name) = pod.split_once('/').unwrap_or(("", &pod));
-            placements.push(Placement {
-                key: Key::new("pods", namespace, name),
+        self.queue.answer(&decisions);
+        let placement = |decision| match decision {
+            Decision::Bind { pod, uid, node } => Some(Placement {
+                key: key(&pod),
                 uid,
-                node,
-            });
-        }
-        placements
-    }
-
-    /// How many pods wait because no node takes them.
-    #[must_use]
-    pub fn unschedulable(&self) -> usize {
-        self.waiting.len()
+                node: Ok(node),
+            }),
+            Decision::Unschedulable { pod, uid, why } => Some(Placement {
+                key: key(&pod),
+                uid,
+                node: Err(why),
+            }),
+            Decision::AlreadyPlaced { .. } => None,
+        };
+        decisions.into_iter().filter_map(placement).collect()
     }
 
     /// A binding was not written: the pod counts nowhere, and is tried again if it still waits.
-    pub fn refused(&mut self, key: &Key, uid: &PodUid, view: &View) {
-        let wake = self.cluster.forget(&key.path(), uid);
-        self.wake(wake);
-        let Some(pod) = view.get(key).and_then(|object| read::<Pod>(object)) else {
-            return;
-        };
-        if is_pending(&pod)
-            && let Some(pending) = self.cluster.pending(&pod)
-        {
-            self.activate(pending);
-        }
+    pub fn refused(&mut self, key: &Key, uid: &PodUid) {
+        let path = key.path();
+        let wake = self.cluster.forget(&path, uid);
+        self.queue.wake(wake);
+        self.queue.retry(&path);
     }
+}
+
+/// The key of a pod from its path, `namespace/name`.
+fn key(path: &str) -> Key {
+    let (namespace, name) = path.split_once('/').unwrap_or(("", path));
+    Key::new("pods", namespace, name)
 }
 
 fn read<T: serde::de::DeserializeOwned>(object: &Object) -> Option<T> {

@@ -244,7 +244,7 @@ impl<'a> Leading<'a> {
                 .into_iter()
                 .for_each(|key| self.queue.sweep((index, key)));
         }
-        self.scheduling.retry_due(self.now());
+        self.scheduling.retry_all();
     }
 
     /// Plans keys and places pods while there is room for their proposals.
@@ -259,7 +259,7 @@ impl<'a> Leading<'a> {
         }
         metrics::waiting(self.queue.len());
         if self.placements.is_empty() && self.scheduling.has_work() {
-            self.place();
+            self.place(&view);
         }
         while self.has_room()
             && let Some(placement) = self.placements.pop_front()
@@ -337,23 +337,21 @@ impl<'a> Leading<'a> {
         self.queue.done(work, turn, look_again, now);
     }
 
-    fn place(&mut self) {
+    fn place(&mut self, view: &View) {
         let began = std::time::Instant::now();
-        let now = self.now();
-        let placements = self.scheduling.round(now);
+        let placements = self.scheduling.round(view);
         let placed = placements
             .iter()
             .filter(|placement| placement.node.is_ok())
             .count();
         metrics::scheduled(placed, placements.len() - placed, began.elapsed());
-        metrics::unschedulable(self.scheduling.unschedulable());
+        metrics::unscheduled(self.scheduling.waiting());
         self.placements.extend(placements);
     }
 
     fn propose_placement(&mut self, placement: &Placement, view: &View) {
         let Some((intent, note)) = placing::intent(placement, view, &self.owner.world) else {
-            self.scheduling
-                .refused(&placement.key, &placement.uid, view);
+            self.scheduling.refused(&placement.key, &placement.uid);
             return;
         };
         let span = tracing::info_span!("place", pod = %placement.key, term = self.term.0);
@@ -370,8 +368,7 @@ impl<'a> Leading<'a> {
             Ok(transaction) => self.propose(purpose, transaction),
             Err(error) => {
                 tracing::warn!(%error, pod = %placement.key, "a placement cannot be written");
-                self.scheduling
-                    .refused(&placement.key, &placement.uid, view);
+                self.scheduling.refused(&placement.key, &placement.uid);
             }
         }
     }
@@ -405,8 +402,7 @@ impl<'a> Leading<'a> {
                 if matches!(result, Ok(Outcome::Committed { .. })) {
                     self.events.note(SCHEDULER, note);
                 } else {
-                    let view = self.owner.replica.view();
-                    self.scheduling.refused(&key, &uid, &view);
+                    self.scheduling.refused(&key, &uid);
                 }
             }
             Purpose::Key(work, look_again, events) => {

@@ -37,7 +37,7 @@ pub(crate) fn scheduled(placed: usize, refused: usize, took: Duration) {
     histogram!("pontoon_scheduler_round_seconds").record(took.as_secs_f64());
 }
 
-/// Pods that wait because no node takes them.
-pub(crate) fn unschedulable(pods: usize) {
+/// Pods that wait for a node.
+pub(crate) fn unscheduled(pods: usize) {
     gauge!("pontoon_scheduler_pods_waiting").set(u32::try_from(pods).unwrap_or(u32::MAX));
 }
