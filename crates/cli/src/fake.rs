@@ -569,11 +569,13 @@ impl wire::pods_server::Pods for Service {
                 return;
             };
             yield said(exec_output::Output::Stderr(start.container.into()));
-            while start.stdin {
-                match input.message().await?.and_then(|message| message.input) {
-                    Some(exec_input::Input::Stdin(bytes)) => yield said(exec_output::Output::Stdout(bytes)),
-                    Some(exec_input::Input::StdinClosed(_)) | None => break,
-                    _ => {}
+            if start.stdin {
+                while let Some(message) = input.message().await? {
+                    match message.input {
+                        Some(exec_input::Input::Stdin(bytes)) => yield said(exec_output::Output::Stdout(bytes)),
+                        Some(exec_input::Input::StdinClosed(_)) => break,
+                        _ => {}
+                    }
                 }
             }
             let code = start.command.last().and_then(|word| word.parse().ok()).unwrap_or(0);

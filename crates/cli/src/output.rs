@@ -149,6 +149,7 @@ fn presentable(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::Format;
 
     #[test]

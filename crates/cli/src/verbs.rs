@@ -108,11 +108,11 @@ pub(crate) async fn dispatch(
         return done;
     }
     // As of diff: 1 is a difference, so that an error must be something else.
-    done.or_else(|error| {
+    done.map_err(|error| {
         if let Some(report) = error.report() {
             console.note(&report);
         }
-        Err(CliError::Told(exit::TROUBLE))
+        CliError::Told(exit::TROUBLE)
     })
 }
 
