@@ -190,7 +190,7 @@ impl Catalog {
             .iter()
             .flat_map(Resource::names)
             .map(|name| (distance(&word, name), name))
-            .filter(|(distance, name)| *distance <= TYPO_DISTANCE && *distance < name.len())
+            .filter(|(distance, _)| *distance <= TYPO_DISTANCE.min(word.len() / 3))
             .min();
         let hint = near.map_or_else(
             || "`pontoon api-resources` lists every type".to_owned(),

@@ -576,7 +576,7 @@ async fn a_rollout_has_a_history_and_can_be_undone() {
         .fine();
     assert!(
         told.contains("with revision #1\nPod Template:\n  Labels:")
-            && told.contains("Image:        one"),
+            && told.contains("Image:         one"),
         "{told}"
     );
     assert_eq!(

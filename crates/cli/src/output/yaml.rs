@@ -121,7 +121,7 @@ fn fits_literal(content: &str) -> bool {
                     '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
                 ))
     };
-    content.trim_end_matches('\n').contains('\n')
+    content.contains('\n')
         && !content.starts_with([' ', '\n', '\t'])
         && content.lines().all(|line| {
             !line.ends_with([' ', '\t']) && !line.starts_with("---") && !line.starts_with("...")
@@ -169,22 +169,63 @@ fn is_plain(content: &str) -> bool {
 
 /// Whether a reader of YAML 1.1 or 1.2 takes the plain text for a boolean, a number, a date or nothing.
 fn reads_as_something_else(content: &str) -> bool {
-    const WORDS: [&str; 12] = [
-        "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ".nan", ".inf",
+    const WORDS: [&str; 14] = [
+        "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ".nan", ".inf", "<<", "=",
     ];
     let lower = content.to_ascii_lowercase();
     let unsigned = lower.strip_prefix(['+', '-']).unwrap_or(&lower);
-    let numeric = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && unsigned
-            .chars()
-            .all(|c| c.is_ascii_hexdigit() || "_.:xobte+- z".contains(c));
     WORDS.contains(&unsigned)
-        || unsigned == "<<"
-        || unsigned == "="
-        || numeric
+        || is_number(unsigned)
+        || is_date(content)
         || decode::yaml(content.as_bytes()).map_or(true, |document| {
             document.value != Value::String(content.to_owned())
         })
+}
+
+/// Integers of every base, floats and base 60, as YAML 1.1 writes them.
+fn is_number(unsigned: &str) -> bool {
+    let all = |text: &str, fits: fn(char) -> bool| {
+        !text.is_empty() && text.chars().all(|c| fits(c) || c == '_')
+    };
+    let digits = |text: &str| all(text, |c| c.is_ascii_digit());
+    for (prefix, fits) in [
+        ("0b", (|c| matches!(c, '0' | '1')) as fn(char) -> bool),
+        ("0o", |c| c.is_digit(8)),
+        ("0x", |c| c.is_ascii_hexdigit()),
+    ] {
+        if unsigned
+            .strip_prefix(prefix)
+            .is_some_and(|rest| all(rest, fits))
+        {
+            return true;
+        }
+    }
+    if !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return false;
+    }
+    if unsigned.contains(':') {
+        return unsigned
+            .split([':', '.'])
+            .all(|part| part.is_empty() || digits(part));
+    }
+    let (mantissa, exponent) = unsigned.split_once('e').unwrap_or((unsigned, "0"));
+    let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let part = |text: &str| text.is_empty() || digits(text);
+    digits(exponent) && part(whole) && part(fraction) && !(whole.is_empty() && fraction.is_empty())
+}
+
+/// Something that begins as a date does: `2026-01-02`.
+fn is_date(content: &str) -> bool {
+    let bytes = content.as_bytes();
+    bytes.len() >= 8
+        && bytes[..4].iter().all(u8::is_ascii_digit)
+        && bytes[4] == b'-'
+        && bytes[5].is_ascii_digit()
+        && bytes.iter().filter(|byte| **byte == b'-').count() >= 2
+        && content
+            .chars()
+            .all(|c| c.is_ascii_digit() || "-:.+ TtZz".contains(c))
 }
 
 #[cfg(test)]
@@ -202,6 +243,9 @@ mod tests {
             "kind": "ConfigMap",
             "list": [{"a": 1, "b": ["x", ["y", "z"]]}, {}, [], null],
             "metadata": {"creationTimestamp": "2026-01-02T03:04:05Z", "name": "web"},
+            "plain": ["7fb97496c4", "10.244.0.1", "1889e2e2-d708-437e", "1.2.3", "v1", "a b", "0x", "50%", "12:ab"],
+            "quoted": ["1e3", "0x1f", "012", "1.5", "1_000", "1:20", "2026-01-02", "-", "", "no", ".5", "100", "* a"],
+            "tail": "one\n",
         });
         let expected = "\
 apiVersion: v1
@@ -226,6 +270,32 @@ list:
 metadata:
   creationTimestamp: \"2026-01-02T03:04:05Z\"
   name: web
+plain:
+- 7fb97496c4
+- 10.244.0.1
+- 1889e2e2-d708-437e
+- 1.2.3
+- v1
+- a b
+- 0x
+- 50%
+- 12:ab
+quoted:
+- \"1e3\"
+- \"0x1f\"
+- \"012\"
+- \"1.5\"
+- \"1_000\"
+- \"1:20\"
+- \"2026-01-02\"
+- \"-\"
+- \"\"
+- \"no\"
+- \".5\"
+- \"100\"
+- \"* a\"
+tail: |
+  one
 ";
         assert_eq!(block(&value), expected);
     }

@@ -58,7 +58,7 @@ impl EventsArgs {
         };
         let (mut events, revision) = session.list(&kind, namespace, &selection).await?;
         events.retain(|event| self.wants(&event.value));
-        events.sort_by_key(|event| last_seen(&event.value));
+        events.sort_by_key(|event| (last_seen(&event.value), event.revision));
         let mut table = Table::new(
             &kind,
             Layout {

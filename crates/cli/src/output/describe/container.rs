@@ -18,9 +18,12 @@ pub(super) fn list(
     sheet.line(level, &format!("{heading}:"));
     for container in containers {
         let name = fields::text(container, "/name");
-        sheet.line(level + 1, &format!("{name}:"));
+        // kubectl puts a template's containers a single space deeper than their heading, and their fields where a
+        // pod has them.
+        let pad = if level > 0 { " " } else { "" };
+        sheet.line(1, &format!("{pad}{name}:"));
         let status = fields::find(statuses, "name", name);
-        describe(sheet, level + 2, container, status);
+        describe(sheet, 2, container, status);
     }
 }
 

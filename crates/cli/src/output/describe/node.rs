@@ -39,7 +39,7 @@ pub(super) fn describe(sheet: &mut Sheet, node: &Value, related: &Related, now: 
         sheet.line(
             1,
             &format!(
-                "{}\t{} \t{}\t{}\t{}\t{}",
+                "{} \t{} \t{} \t{} \t{} \t{}",
                 fields::text(condition, "/type"),
                 fields::text(condition, "/status"),
                 moment(condition, "/lastHeartbeatTime"),
@@ -67,7 +67,16 @@ pub(super) fn describe(sheet: &mut Sheet, node: &Value, related: &Related, now: 
         }
     }
     system(sheet, node);
-    pods(sheet, &related.pods, now);
+    for (label, pointer) in [("PodCIDR", "/spec/podCIDR"), ("PodCIDRs", "/spec/podCIDRs")] {
+        let ranges: Vec<String> = match node.pointer(pointer) {
+            Some(Value::Array(list)) => list.iter().map(fields::plain).collect(),
+            other => other.map(fields::plain).into_iter().collect(),
+        };
+        if !ranges.is_empty() {
+            sheet.field(0, label, &ranges.join(","));
+        }
+    }
+    pods(sheet, node, &related.pods, now);
     allocated(sheet, node, &related.pods);
 }
 
@@ -119,84 +128,72 @@ fn live(pods: &[Value]) -> impl Iterator<Item = &Value> {
         .filter(|pod| !matches!(fields::text(pod, "/status/phase"), "Succeeded" | "Failed"))
 }
 
-fn pods(sheet: &mut Sheet, pods: &[Value], now: Timestamp) {
+fn pods(sheet: &mut Sheet, node: &Value, pods: &[Value], now: Timestamp) {
     sheet.line(
         0,
         &format!("Non-terminated Pods:\t({} in total)", live(pods).count()),
     );
     sheet.line(
         1,
-        "Namespace\tName\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge",
+        "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge",
     );
     sheet.line(
         1,
-        "---------\t----\t------------\t----------\t---------------\t-------------\t---",
+        "---------\t----\t\t------------\t----------\t---------------\t-------------\t---",
     );
     for pod in live(pods) {
-        let cpu = |part| format!("{}m", total(pod, part, "cpu"));
-        let memory = |part| mebibytes(total(pod, part, "memory"));
+        let share =
+            |part, resource| share(node, total(std::iter::once(pod), part, resource), resource);
         sheet.line(
             1,
             &format!(
-                "{}\t{}\t{}\t{}\t{}\t{}\t{}",
+                "{}\t{}\t\t{}\t{}\t{}\t{}\t{}",
                 fields::namespace(pod),
                 fields::name(pod),
-                cpu("requests"),
-                cpu("limits"),
-                memory("requests"),
-                memory("limits"),
+                share("requests", "cpu"),
+                share("limits", "cpu"),
+                share("requests", "memory"),
+                share("limits", "memory"),
                 since(fields::time(pod, "/metadata/creationTimestamp"), now)
             ),
         );
     }
 }
 
-/// What a pod's containers ask for together, in thousandths of a CPU or thousandths of a byte.
-fn total(pod: &Value, part: &str, resource: &str) -> i64 {
-    let containers = fields::list(pod, "/spec/containers").iter();
-    containers
-        .map(|container| {
-            amount(fields::text(
-                container,
-                &format!("/resources/{part}/{resource}"),
-            ))
-        })
-        .fold(0, i64::saturating_add)
+/// What pods' containers ask for together.
+fn total<'p>(
+    pods: impl Iterator<Item = &'p Value>,
+    part: &str,
+    resource: &str,
+) -> Option<Quantity> {
+    let pointer = format!("/resources/{part}/{resource}");
+    pods.flat_map(|pod| fields::list(pod, "/spec/containers"))
+        .filter_map(|container| fields::text(container, &pointer).parse::<Quantity>().ok())
+        .reduce(|sum, next| sum.plus(&next))
 }
 
-fn amount(text: &str) -> i64 {
-    text.parse::<Quantity>()
-        .map_or(0, |quantity| quantity.millis())
-}
-
-fn mebibytes(thousandths: i64) -> String {
-    match thousandths / 1000 {
-        0 => "0".to_owned(),
-        bytes => format!("{}Mi", bytes.saturating_add((1 << 20) - 1) >> 20),
-    }
+/// An amount, and how much of what the node has that is.
+fn share(node: &Value, amount: Option<Quantity>, resource: &str) -> String {
+    let Some(amount) = amount else {
+        return "0 (0%)".to_owned();
+    };
+    let capacity =
+        fields::text(node, &format!("/status/allocatable/{resource}")).parse::<Quantity>();
+    let capacity = capacity.map_or(0, |capacity| capacity.millis());
+    let percent = i128::from(amount.millis()) * 100 / i128::from(capacity.max(1));
+    format!("{amount} ({percent}%)")
 }
 
 fn allocated(sheet: &mut Sheet, node: &Value, pods: &[Value]) {
     sheet.line(0, "Allocated resources:");
+    sheet.line(
+        1,
+        "(Total limits may be over 100 percent, i.e., overcommitted.)",
+    );
     sheet.line(1, "Resource\tRequests\tLimits");
     sheet.line(1, "--------\t--------\t------");
-    for resource in ["cpu", "memory"] {
-        let capacity = amount(fields::text(
-            node,
-            &format!("/status/allocatable/{resource}"),
-        ));
-        let column = |part: &str| {
-            let sum = live(pods)
-                .map(|pod| total(pod, part, resource))
-                .fold(0, i64::saturating_add);
-            let percent = i128::from(sum) * 100 / i128::from(capacity.max(1));
-            let shown = if resource == "cpu" {
-                format!("{sum}m")
-            } else {
-                mebibytes(sum)
-            };
-            format!("{shown} ({percent}%)")
-        };
+    for resource in ["cpu", "memory", "ephemeral-storage"] {
+        let column = |part: &str| share(node, total(live(pods), part, resource), resource);
         sheet.line(
             1,
             &format!("{resource}\t{}\t{}", column("requests"), column("limits")),

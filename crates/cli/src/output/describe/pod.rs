@@ -7,13 +7,9 @@ use serde_json::Value;
 pub(super) fn describe(sheet: &mut Sheet, pod: &Value) {
     identity(sheet, pod);
     let text = |pointer: &str| fields::text(pod, pointer);
-    sheet.field(
-        0,
-        "Priority",
-        &fields::integer(pod, "/spec/priority")
-            .unwrap_or(0)
-            .to_string(),
-    );
+    if let Some(priority) = fields::integer(pod, "/spec/priority") {
+        sheet.field(0, "Priority", &priority.to_string());
+    }
     for (label, pointer) in [
         ("Priority Class Name", "/spec/priorityClassName"),
         ("Runtime Class Name", "/spec/runtimeClassName"),
@@ -87,11 +83,16 @@ pub(super) fn describe(sheet: &mut Sheet, pod: &Value) {
     volumes(sheet, 0, fields::list(pod, "/spec/volumes"));
     sheet.field(0, "QoS Class", text("/status/qosClass"));
     map(sheet, 0, "Node-Selectors", pod, "/spec/nodeSelector", "=");
-    let tolerations: Vec<String> = fields::list(pod, "/spec/tolerations")
+    tolerations(sheet, 0, pod);
+}
+
+/// What taints a pod (or one of a template) bears.
+pub(super) fn tolerations(sheet: &mut Sheet, level: usize, pod: &Value) {
+    let shown: Vec<String> = fields::list(pod, "/spec/tolerations")
         .iter()
         .map(toleration)
         .collect();
-    lines(sheet, 0, "Tolerations", &tolerations);
+    lines(sheet, level, "Tolerations", &shown);
 }
 
 fn conditions(sheet: &mut Sheet, pod: &Value) {
@@ -105,7 +106,7 @@ fn conditions(sheet: &mut Sheet, pod: &Value) {
         sheet.line(
             1,
             &format!(
-                "{}\t{} ",
+                "{} \t{} ",
                 fields::text(condition, "/type"),
                 fields::text(condition, "/status")
             ),

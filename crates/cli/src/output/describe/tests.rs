@@ -36,7 +36,6 @@ fn a_pod_reads_as_kubectl_describes_it() {
     let expected = "\
 Name:             web
 Namespace:        default
-Priority:         0
 Service Account:  default
 Node:             one/10.0.0.1
 Start Time:       Fri, 02 Jan 2026 03:04:05 +0000
@@ -77,8 +76,8 @@ Containers:
     Mounts:
       /data from data (ro)
 Conditions:
-  Type   Status
-  Ready  True 
+  Type    Status
+  Ready   True 
 Volumes:
   data:
     Type:        EmptyDir (a temporary directory that shares a pod's lifetime)

@@ -170,6 +170,7 @@ pub(crate) fn template(sheet: &mut Sheet, level: usize, template: &Value) {
         "/spec/nodeSelector",
         "=",
     );
+    pod::tolerations(sheet, level, template);
 }
 
 fn conditions(sheet: &mut Sheet, object: &Value) {

@@ -48,12 +48,8 @@ impl HistoryArgs {
                 let wanted = revisions
                     .iter()
                     .find(|(number, _)| *number == self.revision);
-                let (number, set) = wanted.ok_or_else(|| {
-                    CliError::usage(format!(
-                        "unable to find the specified revision {}",
-                        self.revision
-                    ))
-                })?;
+                let (number, set) = wanted
+                    .ok_or_else(|| CliError::usage("unable to find the specified revision"))?;
                 console.line(&format!("{shown} with revision #{number}"))?;
                 let mut sheet = Sheet::default();
                 sheet.line(0, "Pod Template:");
