@@ -63,9 +63,10 @@ impl NodeFeed {
                     let names = names.filter_map(|slice| slice.meta.labels.get(SERVICE_LABEL));
                     services.extend(names.map(|name| (key.namespace.clone(), name.clone())));
                 }
-                _ => {}
+                // Binding thousands of pods is thousands of changes to look at on every session: only what pods can refer
+                // to is looked up.
+                _ => again.extend(self.referrers.get(key).into_iter().flatten().cloned()),
             }
-            again.extend(self.referrers.get(key).into_iter().flatten().cloned());
         }
         for (namespace, name) in services {
             messages.push(service_update(view, &namespace, &name));

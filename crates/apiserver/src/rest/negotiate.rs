@@ -165,4 +165,12 @@ mod tests {
         assert_eq!(aggregated(&headers("application/json")), None);
         assert_eq!(aggregated(&HeaderMap::new()), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_accept_header_makes_the_parser_panic(text in "[ -~]{0,100}") {
+            let _ = form(&headers(&text));
+            let _ = aggregated(&headers(&text));
+        }
+    }
 }

@@ -217,3 +217,36 @@ fn propagation(text: &str) -> Result<Propagation, VerbError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn delete_options_come_from_the_body_before_the_query() {
+        let query = Query::parse("gracePeriodSeconds=5&propagationPolicy=Orphan").unwrap();
+        let options = delete(&query, None).unwrap();
+        assert_eq!((options.grace, options.propagation), (Some(5), Some(Propagation::Orphan)));
+        let body = json!({"gracePeriodSeconds": 0, "propagationPolicy": "Foreground", "preconditions": {"uid": "u"}, "dryRun": ["All"]});
+        let options = delete(&query, Some(&body)).unwrap();
+        assert_eq!((options.grace, options.propagation), (Some(0), Some(Propagation::Foreground)));
+        assert_eq!((options.uid.as_deref(), options.dry_run), (Some("u"), true));
+        let orphans = delete(&Query::default(), Some(&json!({"orphanDependents": true}))).unwrap();
+        assert_eq!(orphans.propagation, Some(Propagation::Orphan));
+    }
+
+    #[test]
+    fn delete_options_that_make_no_sense_are_refused() {
+        for body in [
+            json!([]),
+            json!({"kind": "Pod"}),
+            json!({"gracePeriodSeconds": "soon"}),
+            json!({"propagationPolicy": "Sideways"}),
+            json!({"dryRun": ["Some"]}),
+        ] {
+            assert!(delete(&Query::default(), Some(&body)).is_err(), "{body}");
+        }
+    }
+}

@@ -95,4 +95,19 @@ mod tests {
         assert!(Query::parse("a=%ff").is_err());
         assert!(Query::parse("limit=x").unwrap().number("limit").is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_query_makes_the_parser_panic(text in ".{0,200}") {
+            if let Ok(query) = Query::parse(&text) {
+                let _ = (query.number("limit"), query.flag("watch"), query.get("labelSelector"));
+            }
+        }
+
+        #[test]
+        fn what_was_escaped_is_read_back(text in ".{0,50}") {
+            let escaped: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            proptest::prop_assert_eq!(decode(&escaped, true), Some(text));
+        }
+    }
 }

@@ -206,3 +206,23 @@ fn expired(token: &Token) -> VerbError {
     let onward = Token { rv: 0, ns: token.ns.clone(), name: token.name.clone(), left: None };
     VerbError::Expired { message: EXPIRED_TOKEN.into(), token: Some(onward.encode()) }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_token_is_read_as_it_was_written(rv: u64, ns in ".{0,20}", name in ".{0,20}", left: Option<u64>) {
+            let read = Token::decode(&Token { rv, ns: ns.clone(), name: name.clone(), left }.encode()).unwrap();
+            prop_assert_eq!((read.rv, read.ns, read.name, read.left), (rv, ns, name, left));
+        }
+
+        #[test]
+        fn no_token_makes_the_parser_panic(text in ".{0,100}") {
+            let _ = Token::decode(&text);
+        }
+    }
+}
