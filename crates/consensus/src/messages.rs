@@ -2,7 +2,7 @@
 //!
 //! Protobuf with fixed tags, apart from the durable form even where it reuses its parts.
 
-use crate::durable::{At, DecodeError, EntryForm, VoteForm, entry_form, entry_from};
+use crate::durable::{At, DecodeError, EntryForm, ProposalForm, VoteForm, entry_form, entry_from};
 use crate::types::{LogId, TypeConfig};
 use bytes::Bytes;
 use openraft::raft::{
@@ -116,9 +116,20 @@ pub(crate) struct Forward {
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum Request {
     #[prost(message, tag = "1")]
-    Propose(crate::durable::ProposalForm),
+    Propose(Propose),
     #[prost(bool, tag = "2")]
     ReadIndex(bool),
+}
+
+/// A forwarded proposal.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Propose {
+    #[prost(message, optional, tag = "1")]
+    pub proposal: Option<ProposalForm>,
+    /// To be taken only by the leader of this term: what another leadership makes of the log then tells
+    /// whether it was done.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
 }
 
 /// What the leader answers.

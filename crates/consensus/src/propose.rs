@@ -1,17 +1,19 @@
 //! Proposing: here where this replica leads, else through the leader.
 //!
-//! A proposal is sent again only when it was certainly not done. Where its fate is not known, the log tells: its entry is
-//! applied here too if it was committed; if that is not seen in time, the outcome is indeterminate.
+//! A proposal is sent again only when it was certainly not done. Where its fate is not known, the log tells: only the
+//! leader of one term may take it, its entry is applied here too if it was committed, and is not to come any more once an
+//! entry of a later term is applied. If neither is seen in time, the outcome is indeterminate.
 
 use crate::consensus::Consensus;
 use crate::limits::{PROPOSE_DEADLINE, RETRY_PAUSE};
-use crate::messages::{Answer, Forward, Forwarded, Request};
+use crate::messages::{Answer, Forward, Forwarded, Propose, Request};
 use crate::metrics;
 use crate::peers::Lane;
 use crate::types::{Proposal, Raft};
 use crate::waiters::Waiter;
 use bytes::Bytes;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
 use pontoon_state::limits::TRANSACTION_BYTES;
 use pontoon_state::{Command, Outcome, ProposeError};
 use prost::Message as _;
@@ -35,18 +37,24 @@ pub(crate) enum LeadError {
     Unknown(String),
 }
 
-/// Proposes at this replica, which should be the leader.
-pub(crate) async fn lead(raft: &Raft, proposal: Proposal) -> Result<Led, LeadError> {
-    match raft.client_write(proposal).await {
-        Ok(done) => Ok(Led {
+/// Proposes at this replica, which should be the leader of `term`. In another term nothing is done.
+pub(crate) async fn lead(raft: &Raft, proposal: Proposal, term: u64) -> Result<Led, LeadError> {
+    let (responder, answered) = ProgressResponder::complete_only();
+    let write = raft.write(proposal).with_leader(term).responder(responder);
+    if let Err(fatal) = write.await {
+        return Err(LeadError::Unknown(fatal.to_string()));
+    }
+    match answered.await {
+        Ok(Ok(done)) => Ok(Led {
             term: done.log_id.leader_id.term,
             index: done.log_id.index,
             outcome: done.data.0,
         }),
-        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(elsewhere))) => {
+        Ok(Err(ClientWriteError::ForwardToLeader(elsewhere))) => {
             Err(LeadError::NotDone(elsewhere.to_string()))
         }
-        Err(error) => Err(LeadError::Unknown(error.to_string())),
+        Ok(Err(error)) => Err(LeadError::Unknown(error.to_string())),
+        Err(_) => Err(LeadError::Unknown("Raft has stopped".into())),
     }
 }
 
@@ -54,8 +62,8 @@ enum Attempt {
     Done(Outcome),
     /// Not done, for this reason; worth another try.
     Again(String),
-    /// Perhaps done: only the log can tell.
-    Unknown(String),
+    /// Perhaps done, under the leadership of this term: only the log can tell.
+    Unknown(String, u64),
 }
 
 impl Consensus {
@@ -103,9 +111,13 @@ impl Consensus {
         };
         let deadline = Instant::now() + PROPOSE_DEADLINE;
         loop {
-            let reason = match self.attempt(&proposal, &mut waiter, deadline).await {
+            let mut attempt = self.attempt(&proposal, &mut waiter, deadline).await;
+            if let Attempt::Unknown(reason, term) = attempt {
+                attempt = self.settle(&mut waiter, reason, term, deadline).await;
+            }
+            let reason = match attempt {
                 Attempt::Done(outcome) => return Ok(outcome),
-                Attempt::Unknown(reason) => return self.await_log(waiter, deadline, reason).await,
+                Attempt::Unknown(reason, _) => return Err(ProposeError::Indeterminate(reason)),
                 Attempt::Again(reason) => reason,
             };
             if Instant::now() >= deadline || self.is_closing() {
@@ -122,69 +134,94 @@ impl Consensus {
         deadline: Instant,
     ) -> Attempt {
         let leadership = self.leadership_now();
-        match leadership.leader {
-            None => Attempt::Again("no leader is known".into()),
-            Some(leader) if leader == self.node() => {
-                if let Err(full) = self.space.check(leader) {
-                    return Attempt::Again(full.to_string());
-                }
-                // Raft answers or fails; a leader cut off from its majority answers only when it is heard again.
-                match tokio::time::timeout_at(deadline, lead(&self.raft, proposal.clone())).await {
-                    Ok(Ok(led)) => {
-                        record(led.term, led.index);
-                        match led.outcome {
-                            Some(outcome) => Attempt::Done(outcome),
-                            None => {
-                                Attempt::Unknown("the entry came back without an outcome".into())
-                            }
-                        }
+        let term = leadership.term.0;
+        let Some(leader) = leadership.leader else {
+            return Attempt::Again("no leader is known".into());
+        };
+        if leader != self.node() {
+            return self.forward(leader, term, proposal, waiter, deadline).await;
+        }
+        if let Err(full) = self.space.check(leader) {
+            return Attempt::Again(full.to_string());
+        }
+        tokio::select! {
+            led = lead(&self.raft, proposal.clone(), term) => match led {
+                Ok(led) => {
+                    record(led.term, led.index);
+                    match led.outcome {
+                        Some(outcome) => Attempt::Done(outcome),
+                        None => Attempt::Unknown("the entry came back without an outcome".into(), term),
                     }
-                    Ok(Err(LeadError::NotDone(reason))) => Attempt::Again(reason),
-                    Ok(Err(LeadError::Unknown(reason))) => Attempt::Unknown(reason),
-                    Err(_) => Attempt::Unknown("no majority confirmed it in time".into()),
                 }
-            }
-            Some(leader) => self.forward(leader, proposal, waiter, deadline).await,
+                Err(LeadError::NotDone(reason)) => Attempt::Again(reason),
+                Err(LeadError::Unknown(reason)) => Attempt::Unknown(reason, term),
+            },
+            // A leader cut off from its majority gets no answer until it is heard again.
+            () = self.outlived(term, deadline) => Attempt::Unknown("no majority confirmed it".into(), term),
         }
     }
 
     async fn forward(
         &self,
         leader: u64,
+        term: u64,
         proposal: &Proposal,
         waiter: &mut Waiter,
         deadline: Instant,
     ) -> Attempt {
-        let request = Request::Propose(proposal.into());
+        let request = Request::Propose(Propose {
+            proposal: Some(proposal.into()),
+            term,
+        });
         tokio::select! {
             // Applied here before the leader's reply arrived.
             Ok(outcome) = &mut waiter.outcome => Attempt::Done(outcome),
             answer = self.ask(leader, request, deadline) => match answer {
                 Err(AskError::NotSent(reason)) => Attempt::Again(reason),
-                Err(AskError::Lost(reason)) => Attempt::Unknown(reason),
+                Err(AskError::Lost(reason)) => Attempt::Unknown(reason, term),
                 Ok(Answer::Refused(reason)) => Attempt::Again(reason),
-                Ok(Answer::Unknown(reason)) => Attempt::Unknown(reason),
-                Ok(Answer::ReadIndex(_)) => Attempt::Unknown("the leader answered another question".into()),
+                Ok(Answer::Unknown(reason)) => Attempt::Unknown(reason, term),
+                Ok(Answer::ReadIndex(_)) => Attempt::Unknown("the leader answered another question".into(), term),
                 Ok(Answer::Committed(at)) => {
                     record(at.term, at.index);
-                    Attempt::Unknown("it is committed, and was not applied here in time".into())
+                    Attempt::Unknown("it is committed, and was not applied here in time".into(), term)
                 }
             },
+            () = self.outlived(term, deadline) => Attempt::Unknown("the leader did not answer".into(), term),
         }
     }
 
-    /// Waits for the entry to be applied here.
-    async fn await_log(
+    /// Waits for the log to tell what became of a proposal that only the leader of `term` could take.
+    ///
+    /// Terms never go down along the log: once an entry of a later one is applied here, what the leader of `term`
+    /// appended is either applied here as well, or never will be anywhere.
+    async fn settle(
         &self,
-        mut waiter: Waiter,
-        deadline: Instant,
+        waiter: &mut Waiter,
         reason: String,
-    ) -> Result<Outcome, ProposeError> {
+        term: u64,
+        deadline: Instant,
+    ) -> Attempt {
         tokio::select! {
-            Ok(outcome) = &mut waiter.outcome => Ok(outcome),
-            () = self.closed() => Err(ProposeError::Indeterminate(reason)),
-            () = tokio::time::sleep_until(deadline) => Err(ProposeError::Indeterminate(reason)),
+            Ok(outcome) = &mut waiter.outcome => return Attempt::Done(outcome),
+            () = self.closed() => {}
+            () = self.outlived(term, deadline) => {}
         }
+        // Read before the outcome: outcomes are told before progress is.
+        let outlived = self.progress.borrow().term > term;
+        match waiter.outcome.try_recv() {
+            Ok(outcome) => Attempt::Done(outcome),
+            Err(_) if outlived && !waiter.is_obscured() => Attempt::Again(reason),
+            Err(_) => Attempt::Unknown(reason, term),
+        }
+    }
+
+    /// Waits until an entry of a later term than `term` is applied here, or the deadline.
+    async fn outlived(&self, term: u64, deadline: Instant) {
+        let mut progress = self.progress.clone();
+        let passed = progress.wait_for(|progress| progress.term > term);
+        // Whoever waits looks for itself what it was.
+        let _ = tokio::time::timeout_at(deadline, passed).await;
     }
 
     /// Asks the leader something.
@@ -214,7 +251,11 @@ impl Consensus {
             answer.map_err(|_| AskError::Lost("the leader did not answer in time".into()))?;
         let envelope = answer.map_err(|status| {
             self.peers.forget(leader, Lane::Log);
-            AskError::Lost(status.to_string())
+            if was_not_sent(&status) {
+                AskError::NotSent(status.to_string())
+            } else {
+                AskError::Lost(status.to_string())
+            }
         })?;
         let answered = Forwarded::decode(envelope.into_inner().body);
         answered
@@ -238,6 +279,18 @@ pub(crate) enum AskError {
     NotSent(String),
     /// It may have been done.
     Lost(String),
+}
+
+/// Whether a call failed because no connection could be made for it.
+fn was_not_sent(status: &tonic::Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 fn record(term: u64, index: u64) {

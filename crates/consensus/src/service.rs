@@ -136,7 +136,10 @@ impl Service {
 
     async fn forwarded(&self, request: ForwardRequest) -> Answer {
         match request {
-            ForwardRequest::Propose(form) => {
+            ForwardRequest::Propose(request) => {
+                let Some(form) = request.proposal else {
+                    return Answer::Refused("nothing is proposed".into());
+                };
                 let proposal: Proposal = form.into();
                 if let Some(Err(full)) = self
                     .space
@@ -145,7 +148,7 @@ impl Service {
                 {
                     return Answer::Refused(full.to_string());
                 }
-                match propose::lead(&self.raft, proposal).await {
+                match propose::lead(&self.raft, proposal, request.term).await {
                     Ok(led) => Answer::Committed(At {
                         term: led.term,
                         index: led.index,

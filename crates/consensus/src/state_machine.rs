@@ -165,17 +165,19 @@ impl StateMachine {
         let marker = durable::encode_applied(self.last, &self.membership);
         let applied = self.machine.apply(&batch.entries, marker).map_err(failed)?;
         self.feed.publish(applied.view, applied.changes);
-        self.report();
         ::metrics::histogram!(metrics::APPLY_SECONDS).record(begun.elapsed());
         ::metrics::histogram!(metrics::APPLIED_ENTRIES)
             .record(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));
         for ((origin, responder), outcome) in batch.answers.into_iter().zip(applied.outcomes) {
+            if let (Some(origin), Some(outcome)) = (origin, &outcome) {
+                self.waiters.complete(origin, outcome);
+            }
             if let Some(responder) = responder {
                 responder.send(Response(outcome));
-            } else if let (Some(origin), Some(outcome)) = (origin, outcome) {
-                self.waiters.complete(origin, &outcome);
             }
         }
+        // Behind the answers: who sees that a later leadership's entries are applied has its own answer, or none.
+        self.report();
         Ok(())
     }
 
@@ -294,6 +296,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.last = last;
         self.membership = membership;
         self.feed.reset(self.machine.view());
+        self.waiters.obscure();
         self.report();
         ::metrics::counter!(metrics::INSTALLED).increment(1);
         Ok(())

@@ -18,6 +18,8 @@ pub(crate) struct Waiters {
     node: u64,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Outcome>>>,
+    /// Counts snapshots that took the place of entries.
+    obscured: AtomicU64,
 }
 
 /// One that waits. It is forgotten when dropped.
@@ -26,6 +28,7 @@ pub(crate) struct Waiter {
     waiters: Arc<Waiters>,
     pub origin: Origin,
     pub outcome: oneshot::Receiver<Outcome>,
+    obscured: u64,
 }
 
 impl Waiters {
@@ -35,6 +38,7 @@ impl Waiters {
             node,
             next: AtomicU64::new(first),
             waiting: Mutex::new(HashMap::new()),
+            obscured: AtomicU64::new(0),
         })
     }
 
@@ -42,6 +46,7 @@ impl Waiters {
     pub(crate) fn register(self: &Arc<Self>) -> Option<Waiter> {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, outcome) = oneshot::channel();
+        let obscured = self.obscured.load(Ordering::Acquire);
         let mut waiting = self.waiting.lock();
         if waiting.len() >= WAITING_PROPOSALS {
             return None;
@@ -54,7 +59,13 @@ impl Waiters {
                 token,
             },
             outcome,
+            obscured,
         })
+    }
+
+    /// A snapshot took the place of entries: those that wait may be among them, and are not seen.
+    pub(crate) fn obscure(&self) {
+        self.obscured.fetch_add(1, Ordering::AcqRel);
     }
 
     /// An entry with `origin` was applied here.
@@ -65,6 +76,13 @@ impl Waiters {
             // Whoever waited may have given up meanwhile.
             let _ = sender.send(outcome.clone());
         }
+    }
+}
+
+impl Waiter {
+    /// Whether its entry may have been applied here unseen.
+    pub(crate) fn is_obscured(&self) -> bool {
+        self.waiters.obscured.load(Ordering::Acquire) != self.obscured
     }
 }
 
