@@ -94,9 +94,18 @@ impl<K: Kv> Machine<K> {
     /// Applies committed entries in order, and records `applied` (opaque to this crate: last applied id and
     /// membership) in the same batch.
     ///
+    /// A compaction reads the store, so that it must find in it all that came before, with the record of how far that is:
+    /// it is applied alone.
+    ///
     /// # Errors
     /// [`KvError`]: the replica must stop. The view is as before.
     pub fn apply(&mut self, entries: &[Entry], applied: Bytes) -> Result<Applied, KvError> {
+        let compacts = |entry: &Entry| matches!(entry.command, Some(Command::Compact(_)));
+        if entries.len() > 1 && entries.iter().any(compacts) {
+            return Err(KvError::Storage(
+                "a compaction was to be applied together with other entries".into(),
+            ));
+        }
         let mut stage = Stage {
             kv: self.kv.as_ref(),
             view: self.view.clone(),
@@ -110,11 +119,7 @@ impl<K: Kv> Machine<K> {
                 Some(Command::Transact(transaction)) => {
                     Some(stage.transact(transaction, entry.term))
                 }
-                Some(Command::Compact(revision)) => {
-                    // Compaction reads the store, so that it must see what this batch wrote.
-                    stage.flush()?;
-                    Some(stage.compact(*revision)?)
-                }
+                Some(Command::Compact(revision)) => Some(stage.compact(*revision)?),
             });
         }
         stage

@@ -294,7 +294,9 @@ proptest! {
         let mut rest = entries.as_slice();
         for cut in cuts.iter().cycle() {
             if rest.is_empty() { break; }
-            let (batch, after) = rest.split_at((*cut).min(rest.len()));
+            let alone = |entry: &Entry| matches!(entry.command, Some(Command::Compact(_)));
+            let next = rest.iter().position(alone).map_or(rest.len(), |at| at.max(1));
+            let (batch, after) = rest.split_at((*cut).min(next));
             other.apply(batch);
             rest = after;
         }
