@@ -45,7 +45,9 @@ impl Authorizer for BuiltIn {
         match attributes.identity.node() {
             Some(node) if node_may(&node, attributes) => Ok(()),
             Some(_) => Err("nodes may only touch what is their own".into()),
-            None => Err("only members of system:masters may use this cluster until it has roles".into()),
+            None => {
+                Err("only members of system:masters may use this cluster until it has roles".into())
+            }
         }
     }
 }
@@ -56,7 +58,9 @@ fn node_may(node: &NodeName, attributes: &Attributes<'_>) -> bool {
     let reads = matches!(attributes.verb, Verb::Get | Verb::List | Verb::Watch);
     let own = attributes.name == node.as_str();
     match attributes.resource.plural.as_str() {
-        "nodes" => reads || (own && matches!(attributes.verb, Verb::Update | Verb::Patch | Verb::Create)),
+        "nodes" => {
+            reads || (own && matches!(attributes.verb, Verb::Update | Verb::Patch | Verb::Create))
+        }
         "leases" => own && attributes.namespace == "kube-node-lease",
         "services" | "endpointslices" | "endpoints" | "runtimeclasses" | "namespaces" => reads,
         _ => false,
@@ -95,10 +99,21 @@ mod tests {
     use crate::authenticate::{administrator, agent};
 
     fn may(identity: &Identity, verb: Verb, plural: &str, namespace: &str, name: &str) -> bool {
-        let resource =
-            ResourceName { group: String::new(), version: "v1".into(), plural: plural.into(), kind: "X".into() };
+        let resource = ResourceName {
+            group: String::new(),
+            version: "v1".into(),
+            plural: plural.into(),
+            kind: "X".into(),
+        };
         BuiltIn
-            .authorize(&Attributes { identity, verb, resource: &resource, subresource: "", namespace, name })
+            .authorize(&Attributes {
+                identity,
+                verb,
+                resource: &resource,
+                subresource: "",
+                namespace,
+                name,
+            })
             .is_ok()
     }
 
@@ -116,8 +131,17 @@ mod tests {
 
     #[test]
     fn administrators_may_everything_and_strangers_nothing() {
-        assert!(may(&administrator("root"), Verb::Delete, "secrets", "x", "y"));
-        let stranger = Identity { user: "x".into(), groups: vec![] };
+        assert!(may(
+            &administrator("root"),
+            Verb::Delete,
+            "secrets",
+            "x",
+            "y"
+        ));
+        let stranger = Identity {
+            user: "x".into(),
+            groups: vec![],
+        };
         assert!(!may(&stranger, Verb::Get, "services", "", ""));
     }
 }

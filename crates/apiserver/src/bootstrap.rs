@@ -19,7 +19,9 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 /// # Errors
 /// What the store says when it takes no writes.
 pub async fn bootstrap(server: &ApiServer) -> Result<(), VerbError> {
-    let caller = Caller { identity: administrator("system:apiserver") };
+    let caller = Caller {
+        identity: administrator("system:apiserver"),
+    };
     for name in NAMESPACES {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         create(server, &caller, "v1", "Namespace", "", body).await?;
@@ -39,7 +41,10 @@ pub async fn bootstrap(server: &ApiServer) -> Result<(), VerbError> {
     });
     create(server, &caller, "v1", "Service", "default", service).await?;
     // Pods could not reach a loopback address, and Kubernetes allows none in endpoints.
-    match server.advertise.filter(|advertise| !advertise.ip().is_loopback() && !advertise.ip().is_unspecified()) {
+    match server
+        .advertise
+        .filter(|advertise| !advertise.ip().is_loopback() && !advertise.ip().is_unspecified())
+    {
         Some(advertise) => endpoints(server, &caller, advertise).await,
         None => Ok(()),
     }
@@ -57,7 +62,10 @@ pub(crate) async fn maintain(server: std::sync::Arc<ApiServer>) {
             _ = period.tick() => {}
         }
         let replica = &server.verbs.replica;
-        let missing = replica.view().get(&Key::new("services", "default", "kubernetes")).is_none();
+        let missing = replica
+            .view()
+            .get(&Key::new("services", "default", "kubernetes"))
+            .is_none();
         if missing
             && replica.leadership().ready
             && let Err(error) = bootstrap(&server).await
@@ -68,7 +76,11 @@ pub(crate) async fn maintain(server: std::sync::Arc<ApiServer>) {
 }
 
 /// Where the service leads: this server.
-async fn endpoints(server: &ApiServer, caller: &Caller, advertise: SocketAddr) -> Result<(), VerbError> {
+async fn endpoints(
+    server: &ApiServer,
+    caller: &Caller,
+    advertise: SocketAddr,
+) -> Result<(), VerbError> {
     let (address, port) = (advertise.ip().to_string(), advertise.port());
     let metadata = json!({"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}});
     let ports = json!([{"name": "https", "port": port, "protocol": "TCP"}]);
@@ -82,12 +94,22 @@ async fn endpoints(server: &ApiServer, caller: &Caller, advertise: SocketAddr) -
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
         "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
     });
-    let documents = [slice, whole].map(|value| Document { value, duplicates: Vec::new() });
-    server.verbs.apply(caller, documents.into(), "default", &options()).await.map(|_| ())
+    let documents = [slice, whole].map(|value| Document {
+        value,
+        duplicates: Vec::new(),
+    });
+    server
+        .verbs
+        .apply(caller, documents.into(), "default", &options())
+        .await
+        .map(|_| ())
 }
 
 const fn options() -> WriteOptions {
-    WriteOptions { dry_run: false, validation: FieldValidation::Strict }
+    WriteOptions {
+        dry_run: false,
+        validation: FieldValidation::Strict,
+    }
 }
 
 async fn create(
@@ -98,7 +120,8 @@ async fn create(
     namespace: &str,
     value: Value,
 ) -> Result<(), VerbError> {
-    let kind = kinds::by_kind(version, kind).ok_or_else(|| VerbError::Internal(format!("there is no kind {kind}")))?;
+    let kind = kinds::by_kind(version, kind)
+        .ok_or_else(|| VerbError::Internal(format!("there is no kind {kind}")))?;
     // Asked first: a second `kubernetes` service would be refused for its address before its name.
     let name = value["metadata"]["name"].as_str().unwrap_or_default();
     let key = Key::new(&kind.descriptor().resource(), namespace, name);
@@ -106,8 +129,15 @@ async fn create(
         return Ok(());
     }
     let target = Target::new(kind, namespace, "");
-    let document = Document { value, duplicates: Vec::new() };
-    match server.verbs.create(caller, &target, document, &options()).await {
+    let document = Document {
+        value,
+        duplicates: Vec::new(),
+    };
+    match server
+        .verbs
+        .create(caller, &target, document, &options())
+        .await
+    {
         Ok(_) | Err(VerbError::AlreadyExists { .. } | VerbError::Deleting { .. }) => Ok(()),
         Err(error) => Err(error),
     }

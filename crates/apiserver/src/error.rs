@@ -12,22 +12,44 @@ use std::time::Duration;
 pub enum VerbError {
     /// 404: no such object.
     #[error("{resource} \"{name}\" not found")]
-    NotFound { resource: ResourceName, name: String },
+    NotFound {
+        resource: ResourceName,
+        name: String,
+    },
     /// 404: no such path, kind or subresource.
     #[error("the server could not find the requested resource")]
     NoSuchResource,
     /// 409: the name is taken.
     #[error("{resource} \"{name}\" already exists")]
-    AlreadyExists { resource: ResourceName, name: String },
+    AlreadyExists {
+        resource: ResourceName,
+        name: String,
+    },
     /// 409: the name is taken by an object that is going.
     #[error("object is being deleted: {resource} \"{name}\" already exists")]
-    Deleting { resource: ResourceName, name: String },
+    Deleting {
+        resource: ResourceName,
+        name: String,
+    },
     /// 409: a revision or uid is not what the client expected.
     #[error("Operation cannot be fulfilled on {resource} \"{name}\": {detail}")]
-    Conflict { resource: ResourceName, name: String, detail: String },
+    Conflict {
+        resource: ResourceName,
+        name: String,
+        detail: String,
+    },
     /// 422: the content is wrong; every error at once.
-    #[error("{} \"{name}\" is invalid: {}", qualified(kind, group), summarize(errors))]
-    Invalid { group: String, kind: String, name: String, errors: Vec<FieldError> },
+    #[error(
+        "{} \"{name}\" is invalid: {}",
+        qualified(kind, group),
+        summarize(errors)
+    )]
+    Invalid {
+        group: String,
+        kind: String,
+        name: String,
+        errors: Vec<FieldError>,
+    },
     /// 400: the request makes no sense.
     #[error("{0}")]
     BadRequest(String),
@@ -36,7 +58,12 @@ pub enum VerbError {
     Unauthorized,
     /// 403: whoever asks may not, or the state forbids it. `cause` is reason, field, message.
     #[error("{resource} \"{name}\" is forbidden: {detail}")]
-    Forbidden { resource: ResourceName, name: String, detail: String, cause: Option<(String, String, String)> },
+    Forbidden {
+        resource: ResourceName,
+        name: String,
+        detail: String,
+        cause: Option<(String, String, String)>,
+    },
     /// 405: the resource does not know the verb.
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
@@ -51,10 +78,16 @@ pub enum VerbError {
     TooLarge(String),
     /// 410: what was asked for is forgotten. A list may go on with `token`.
     #[error("{message}")]
-    Expired { message: String, token: Option<String> },
+    Expired {
+        message: String,
+        token: Option<String>,
+    },
     /// 429: come back later.
     #[error("{message}")]
-    TooManyRequests { message: String, retry_after: Duration },
+    TooManyRequests {
+        message: String,
+        retry_after: Duration,
+    },
     /// 503: certainly not done; trying again is safe.
     #[error("{0}")]
     Unavailable(String),
@@ -74,18 +107,25 @@ pub enum VerbError {
 
 /// `Deployment.apps`, and `Pod` for the core group.
 fn qualified(kind: &str, group: &str) -> String {
-    if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") }
+    if group.is_empty() {
+        kind.to_owned()
+    } else {
+        format!("{kind}.{group}")
+    }
 }
 
 fn summarize(errors: &[FieldError]) -> String {
     let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    if texts.len() == 1 { texts.remove(0) } else { format!("[{}]", texts.join(", ")) }
+    if texts.len() == 1 {
+        texts.remove(0)
+    } else {
+        format!("[{}]", texts.join(", "))
+    }
 }
 
 impl VerbError {
     /// The text of a lost race, as Kubernetes words it.
-    pub const MODIFIED: &'static str =
-        "the object has been modified; please apply your changes to the latest version and try again";
+    pub const MODIFIED: &'static str = "the object has been modified; please apply your changes to the latest version and try again";
 
     /// A refusal of the kind's strategy for the object `name`.
     #[must_use]
@@ -107,13 +147,20 @@ impl VerbError {
     /// 404 for an object.
     #[must_use]
     pub fn not_found(resource: &ResourceName, name: &str) -> Self {
-        Self::NotFound { resource: resource.clone(), name: name.to_owned() }
+        Self::NotFound {
+            resource: resource.clone(),
+            name: name.to_owned(),
+        }
     }
 
     /// 409 for an object.
     #[must_use]
     pub fn conflict(resource: &ResourceName, name: &str, detail: impl Into<String>) -> Self {
-        Self::Conflict { resource: resource.clone(), name: name.to_owned(), detail: detail.into() }
+        Self::Conflict {
+            resource: resource.clone(),
+            name: name.to_owned(),
+            detail: detail.into(),
+        }
     }
 }
 

@@ -67,16 +67,29 @@ impl Fanout {
     }
 
     /// Joins a resource's topic behind `after`. `None` when the topic begins later: catch up first.
-    pub(crate) fn subscribe(&self, replica: &Arc<dyn Replica>, resource: &str, after: Revision) -> Option<Subscription> {
+    pub(crate) fn subscribe(
+        &self,
+        replica: &Arc<dyn Replica>,
+        resource: &str,
+        after: Revision,
+    ) -> Option<Subscription> {
         let mut hub = self.hub();
         if !hub.running {
             self.start(&mut hub, replica)?;
         }
         let at = hub.at;
-        let topic = hub.topics.entry(resource.into()).or_insert_with(|| Arc::new(Topic::new(at))).clone();
+        let topic = hub
+            .topics
+            .entry(resource.into())
+            .or_insert_with(|| Arc::new(Topic::new(at)))
+            .clone();
         drop(hub);
         let fits = after >= topic.ring.lock().start;
-        fits.then(|| Subscription { fanout: self.clone(), topic, cursor: after })
+        fits.then(|| Subscription {
+            fanout: self.clone(),
+            topic,
+            cursor: after,
+        })
     }
 
     /// Starts the task that reads the feed.
@@ -110,9 +123,16 @@ impl Fanout {
         let mut hub = self.hub();
         let mut woken = Vec::new();
         for set in sets {
-            let resources: BTreeSet<&Arc<str>> = set.changes.iter().map(|change| &change.object().key.resource).collect();
-            let topics: Vec<Arc<Topic>> =
-                resources.into_iter().filter_map(|resource| hub.topics.get(resource)).cloned().collect();
+            let resources: BTreeSet<&Arc<str>> = set
+                .changes
+                .iter()
+                .map(|change| &change.object().key.resource)
+                .collect();
+            let topics: Vec<Arc<Topic>> = resources
+                .into_iter()
+                .filter_map(|resource| hub.topics.get(resource))
+                .cloned()
+                .collect();
             if !topics.is_empty() {
                 let frames = Arc::new(Frames::new(set.clone()));
                 for topic in topics {
@@ -135,8 +155,16 @@ impl Fanout {
 
 impl Topic {
     fn new(start: Revision) -> Self {
-        let ring = Ring { sets: VecDeque::new(), bytes: 0, start, ended: None };
-        Self { ring: Mutex::new(ring), changed: Notify::new() }
+        let ring = Ring {
+            sets: VecDeque::new(),
+            bytes: 0,
+            start,
+            ended: None,
+        };
+        Self {
+            ring: Mutex::new(ring),
+            changed: Notify::new(),
+        }
     }
 }
 
@@ -144,8 +172,12 @@ impl Ring {
     fn push(&mut self, frames: Arc<Frames>) {
         self.bytes += frames.set.weight();
         self.sets.push_back(frames);
-        while self.sets.len() > FANOUT_REVISIONS || (self.bytes > FANOUT_BYTES && self.sets.len() > 1) {
-            let Some(oldest) = self.sets.pop_front() else { break };
+        while self.sets.len() > FANOUT_REVISIONS
+            || (self.bytes > FANOUT_BYTES && self.sets.len() > 1)
+        {
+            let Some(oldest) = self.sets.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.set.weight();
             self.start = oldest.set.revision;
         }
@@ -179,7 +211,9 @@ impl Subscription {
         if self.cursor < ring.start {
             return Err(Ended::Behind);
         }
-        let from = ring.sets.partition_point(|frames| frames.set.revision <= self.cursor);
+        let from = ring
+            .sets
+            .partition_point(|frames| frames.set.revision <= self.cursor);
         let sets: Vec<Arc<Frames>> = ring.sets.range(from..).cloned().collect();
         match (sets.last(), ring.ended) {
             (Some(last), _) => {
@@ -195,7 +229,12 @@ impl Subscription {
     pub(crate) fn skip_quiet(&mut self) -> Revision {
         let hub = self.fanout.hub();
         let ring = self.topic.ring.lock();
-        if ring.ended.is_none() && ring.sets.back().is_none_or(|frames| frames.set.revision <= self.cursor) {
+        if ring.ended.is_none()
+            && ring
+                .sets
+                .back()
+                .is_none_or(|frames| frames.set.revision <= self.cursor)
+        {
             self.cursor = self.cursor.max(hub.at);
         }
         self.cursor
@@ -236,9 +275,10 @@ impl Frames {
     pub(crate) fn object(&self, index: usize, kind: EventKind) -> Arc<Object> {
         let change = self.change(index);
         match (kind, &change.before, &change.after) {
-            (EventKind::Deleted, Some(before), _) => {
-                self.cells[index].gone.get_or_init(|| Arc::new(at_revision(before, self.set.revision))).clone()
-            }
+            (EventKind::Deleted, Some(before), _) => self.cells[index]
+                .gone
+                .get_or_init(|| Arc::new(at_revision(before, self.set.revision)))
+                .clone(),
             (_, _, Some(after)) => after.clone(),
             _ => change.object().clone(),
         }
@@ -252,7 +292,8 @@ impl Frames {
             EventKind::Modified => &cells.modified,
             EventKind::Deleted => &cells.deleted,
         };
-        cell.get_or_init(|| line(kind, &self.object(index, kind).json)).clone()
+        cell.get_or_init(|| line(kind, &self.object(index, kind).json))
+            .clone()
     }
 }
 
@@ -299,7 +340,12 @@ mod tests {
     async fn put(replica: &Arc<dyn Replica>, resource: &str, name: &str) {
         let object = encode(&json!({"metadata": {"name": name}})).unwrap();
         let transaction = Transaction::default().put(Key::new(resource, "", name), object);
-        replica.propose(transaction).await.unwrap().committed().unwrap();
+        replica
+            .propose(transaction)
+            .await
+            .unwrap()
+            .committed()
+            .unwrap();
     }
 
     fn revisions(sets: &[Arc<Frames>]) -> Vec<u64> {

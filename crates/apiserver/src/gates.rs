@@ -25,7 +25,10 @@ impl Gates {
     }
 
     pub(crate) fn with(requests: usize, watches: usize) -> Self {
-        Self { requests: Arc::new(Semaphore::new(requests)), watches: Arc::new(Semaphore::new(watches)) }
+        Self {
+            requests: Arc::new(Semaphore::new(requests)),
+            watches: Arc::new(Semaphore::new(watches)),
+        }
     }
 
     /// Leave to serve a request.
@@ -33,7 +36,10 @@ impl Gates {
     /// # Errors
     /// 429 when too many are being served.
     pub(crate) fn request(&self) -> Result<OwnedSemaphorePermit, VerbError> {
-        self.requests.clone().try_acquire_owned().map_err(|_| full("requests"))
+        self.requests
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| full("requests"))
     }
 
     /// Leave to watch.
@@ -41,8 +47,15 @@ impl Gates {
     /// # Errors
     /// 429 when too many watch.
     pub(crate) fn watch(&self) -> Result<WatchPermit, VerbError> {
-        let permit = self.watches.clone().try_acquire_owned().map_err(|_| full("watches"))?;
-        Ok(WatchPermit { _permit: permit, _open: Open::watch() })
+        let permit = self
+            .watches
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| full("watches"))?;
+        Ok(WatchPermit {
+            _permit: permit,
+            _open: Open::watch(),
+        })
     }
 }
 

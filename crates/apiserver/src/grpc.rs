@@ -30,17 +30,29 @@ pub fn routes(server: &Arc<ApiServer>) -> Routes {
             .register_encoded_file_descriptor_set(pontoon_wire::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let v1 = reflection().build_v1().expect("the descriptors were compiled with this program");
-    let v1alpha = reflection().build_v1alpha().expect("the descriptors were compiled with this program");
+    let v1 = reflection()
+        .build_v1()
+        .expect("the descriptors were compiled with this program");
+    let v1alpha = reflection()
+        .build_v1alpha()
+        .expect("the descriptors were compiled with this program");
     let (health, health_service) = tonic_health::server::health_reporter();
     // What is up answers; whether it is ready is /readyz's to say.
     drop(health);
     Routes::new(
-        ObjectsServer::new(objects::ObjectsFront::new(server.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        ObjectsServer::new(objects::ObjectsFront::new(server.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES),
     )
-    .add_service(PodsServer::new(pods::PodsFront::new(server.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES))
-    .add_service(ClusterServer::new(cluster::ClusterFront::new(server.clone())))
-    .add_service(NodesServer::new(server.nodes.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+    .add_service(
+        PodsServer::new(pods::PodsFront::new(server.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES),
+    )
+    .add_service(ClusterServer::new(cluster::ClusterFront::new(
+        server.clone(),
+    )))
+    .add_service(
+        NodesServer::new(server.nodes.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+    )
     .add_service(health_service)
     .add_service(v1)
     .add_service(v1alpha)

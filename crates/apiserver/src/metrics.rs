@@ -13,7 +13,10 @@ const REFUSED: &str = "pontoon_apiserver_refused_requests_total";
 /// Describes every metric of this crate.
 pub(crate) fn describe() {
     describe_counter!(REQUESTS, "Requests answered, by front and code.");
-    describe_histogram!(LATENCY, "Time until a request was answered; for a stream, until it began.");
+    describe_histogram!(
+        LATENCY,
+        "Time until a request was answered; for a stream, until it began."
+    );
     describe_gauge!(WATCHES, "Watches and streams that are open.");
     describe_gauge!(SESSIONS, "Sessions of agents that are open.");
     describe_gauge!(CONNECTIONS, "Connections that are open.");
@@ -28,7 +31,10 @@ pub(crate) struct Finished {
 
 impl Finished {
     pub(crate) fn start(front: &'static str) -> Self {
-        Self { front, started: Instant::now() }
+        Self {
+            front,
+            started: Instant::now(),
+        }
     }
 
     /// Counts it with its HTTP code.

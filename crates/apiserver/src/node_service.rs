@@ -60,7 +60,9 @@ struct Handle {
 
 impl std::fmt::Debug for NodeService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeService").field("sessions", &self.inner.sessions.lock().len()).finish_non_exhaustive()
+        f.debug_struct("NodeService")
+            .field("sessions", &self.inner.sessions.lock().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +83,9 @@ impl NodeService {
             tunnels: tunnels::Registry::default(),
             stopping,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     pub(crate) fn liveness(&self) -> NodeLiveness {
@@ -97,9 +101,13 @@ impl NodeService {
 
 /// What the server itself writes as, once a session's right to it is checked.
 fn own_caller() -> Caller {
-    Caller { identity: administrator("system:apiserver") }
+    Caller {
+        identity: administrator("system:apiserver"),
+    }
 }
 
 fn down(message: wire::down::Message) -> wire::Down {
-    wire::Down { message: Some(message) }
+    wire::Down {
+        message: Some(message),
+    }
 }

@@ -68,7 +68,11 @@ impl ResourceName {
 impl std::fmt::Display for ResourceName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.plural)?;
-        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
+        if self.group.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ".{}", self.group)
+        }
     }
 }
 
@@ -88,7 +92,11 @@ pub struct Target {
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}/{}", self.resource(), self.namespace, self.name)?;
-        if self.subresource.is_empty() { Ok(()) } else { write!(f, "/{}", self.subresource) }
+        if self.subresource.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "/{}", self.subresource)
+        }
     }
 }
 
@@ -96,7 +104,12 @@ impl Target {
     /// An object of `kind`, or its collection when `name` is empty.
     #[must_use]
     pub fn new(kind: &'static dyn Kind, namespace: &str, name: &str) -> Self {
-        Self { kind, namespace: namespace.to_owned(), name: name.to_owned(), subresource: String::new() }
+        Self {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: String::new(),
+        }
     }
 
     /// The kind's names and shape.

@@ -54,7 +54,10 @@ pub fn retry_after(error: &VerbError) -> Option<u64> {
 #[must_use]
 pub fn status(error: &VerbError) -> Value {
     let mut metadata = json!({});
-    if let VerbError::Expired { token: Some(token), .. } = error {
+    if let VerbError::Expired {
+        token: Some(token), ..
+    } = error
+    {
         metadata["continue"] = json!(token);
     }
     let mut status = json!({
@@ -84,11 +87,14 @@ fn details(error: &VerbError) -> Map<String, Value> {
         | VerbError::Forbidden { resource, name, .. } => {
             name_and_kind(&mut details, name, &resource.group, &resource.plural);
         }
-        VerbError::Invalid { group, kind, name, errors } => {
+        VerbError::Invalid {
+            group,
+            kind,
+            name,
+            errors,
+        } => {
             name_and_kind(&mut details, name, group, kind);
-            let cause = |error: &pontoon_api::FieldError| {
-                json!({"reason": error.kind.as_str(), "message": error.message, "field": error.field})
-            };
+            let cause = |error: &pontoon_api::FieldError| json!({"reason": error.kind.as_str(), "message": error.message, "field": error.field});
             details.insert("causes".into(), errors.iter().map(cause).collect());
         }
         VerbError::FutureRevision { .. } => {
@@ -99,8 +105,15 @@ fn details(error: &VerbError) -> Map<String, Value> {
         }
         _ => {}
     }
-    if let VerbError::Forbidden { cause: Some((reason, field, message)), .. } = error {
-        details.insert("causes".into(), json!([{"reason": reason, "message": message, "field": field}]));
+    if let VerbError::Forbidden {
+        cause: Some((reason, field, message)),
+        ..
+    } = error
+    {
+        details.insert(
+            "causes".into(),
+            json!([{"reason": reason, "message": message, "field": field}]),
+        );
     }
     if let Some(seconds) = retry_after(error) {
         details.insert("retryAfterSeconds".into(), json!(seconds));
@@ -168,7 +181,10 @@ pub fn grpc(error: &VerbError) -> tonic::Status {
         object["message"] = json!(message);
     }
     let mut metadata = MetadataMap::new();
-    metadata.insert_bin(STATUS_TRAILER, BinaryMetadataValue::from_bytes(object.to_string().as_bytes()));
+    metadata.insert_bin(
+        STATUS_TRAILER,
+        BinaryMetadataValue::from_bytes(object.to_string().as_bytes()),
+    );
     tonic::Status::with_metadata(grpc_code(error), message, metadata)
 }
 
@@ -186,7 +202,12 @@ mod tests {
     use pontoon_api::{FieldError, FieldErrorKind};
 
     fn pods() -> ResourceName {
-        ResourceName { group: String::new(), version: "v1".into(), plural: "pods".into(), kind: "Pod".into() }
+        ResourceName {
+            group: String::new(),
+            version: "v1".into(),
+            plural: "pods".into(),
+            kind: "Pod".into(),
+        }
     }
 
     #[test]
@@ -228,7 +249,12 @@ mod tests {
         let error = VerbError::BadRequest("é".repeat(100_000));
         let grpc = grpc(&error);
         assert_eq!(grpc.code(), tonic::Code::InvalidArgument);
-        let bytes = grpc.metadata().get_bin(STATUS_TRAILER).unwrap().to_bytes().unwrap();
+        let bytes = grpc
+            .metadata()
+            .get_bin(STATUS_TRAILER)
+            .unwrap()
+            .to_bytes()
+            .unwrap();
         let status: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(status["reason"], "BadRequest");
         assert!(bytes.len() <= STATUS_TRAILER_BYTES);

@@ -38,15 +38,25 @@ pub use openapi::OpenApi;
 
 /// Serves one request, whatever it is. A panic in it is an internal error of it alone.
 pub async fn handle(server: Arc<ApiServer>, request: Request<Body>) -> Response<Body> {
-    let span = tracing::info_span!("request", method = %request.method(), path = request.uri().path());
-    if let Some(parent) = request.headers().get(pontoon_telemetry::trace::HEADER).and_then(|parent| parent.to_str().ok()) {
+    let span =
+        tracing::info_span!("request", method = %request.method(), path = request.uri().path());
+    if let Some(parent) = request
+        .headers()
+        .get(pontoon_telemetry::trace::HEADER)
+        .and_then(|parent| parent.to_str().ok())
+    {
         pontoon_telemetry::trace::adopt(&span, parent);
     }
     let finished = Finished::start("rest");
-    let served = AssertUnwindSafe(serve(server, request)).catch_unwind().instrument(span).await;
+    let served = AssertUnwindSafe(serve(server, request))
+        .catch_unwind()
+        .instrument(span)
+        .await;
     let response = served.unwrap_or_else(|_| {
         tracing::error!("a request panicked");
-        answer::error(&VerbError::Internal("the request met a fault of the server; its log says more".into()))
+        answer::error(&VerbError::Internal(
+            "the request met a fault of the server; its log says more".into(),
+        ))
     });
     finished.with(response.status().as_u16());
     response
@@ -54,16 +64,31 @@ pub async fn handle(server: Arc<ApiServer>, request: Request<Body>) -> Response<
 
 async fn serve(server: Arc<ApiServer>, request: Request<Body>) -> Response<Body> {
     let head = *request.method() == Method::HEAD;
-    let method = if head { Method::GET } else { request.method().clone() };
+    let method = if head {
+        Method::GET
+    } else {
+        request.method().clone()
+    };
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    if let Some(response) = health::answer(&server.health, &method, &path, parts.uri.query().unwrap_or("")) {
+    if let Some(response) = health::answer(
+        &server.health,
+        &method,
+        &path,
+        parts.uri.query().unwrap_or(""),
+    ) {
         return finish(response, head);
     }
     let Some(identity) = parts.extensions.get::<Identity>().cloned() else {
         return finish(answer::error(&VerbError::Unauthorized), head);
     };
-    let asked = Asked { caller: Caller { identity }, method, path, parts, body };
+    let asked = Asked {
+        caller: Caller { identity },
+        method,
+        path,
+        parts,
+        body,
+    };
     let response = match dispatch(&server, asked).await {
         Ok(answer) => answer.into_response(),
         Err(error) => answer::error(&error),
@@ -83,12 +108,18 @@ struct Asked {
 async fn dispatch(server: &Arc<ApiServer>, asked: Asked) -> Result<Answer, VerbError> {
     match route::parse(&asked.path)? {
         Route::Document(document) => documents::answer(server, &asked, &document),
-        Route::Resource(target) if read::is_read(&asked) => read::answer(server, asked, target).await,
+        Route::Resource(target) if read::is_read(&asked) => {
+            read::answer(server, asked, target).await
+        }
         Route::Resource(target) => write::answer(server, asked, target).await,
     }
 }
 
 /// The answer to HEAD is that to GET without its body.
 fn finish(response: Response<Body>, head: bool) -> Response<Body> {
-    if head { response.map(|_| Body::empty()) } else { response }
+    if head {
+        response.map(|_| Body::empty())
+    } else {
+        response
+    }
 }

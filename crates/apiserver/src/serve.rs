@@ -5,8 +5,8 @@
 use crate::authenticate::Identity;
 use crate::error::VerbError;
 use crate::limits::{
-    CONNECTIONS, DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_BYTES, HEADER_TIMEOUT, HTTP2_LOCAL_RESETS,
-    HTTP2_PENDING_RESETS, HTTP2_STREAMS, KEEP_ALIVE, KEEP_ALIVE_TIMEOUT,
+    CONNECTIONS, DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_BYTES, HEADER_TIMEOUT,
+    HTTP2_LOCAL_RESETS, HTTP2_PENDING_RESETS, HTTP2_STREAMS, KEEP_ALIVE, KEEP_ALIVE_TIMEOUT,
 };
 use crate::metrics::{Open, refused};
 use crate::server::ApiServer;
@@ -62,13 +62,21 @@ impl Service {
 }
 
 fn is_grpc(request: &Request<Body>) -> bool {
-    let media = request.headers().get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let media = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], |value| value.as_bytes());
     media.starts_with(b"application/grpc")
 }
 
 /// Serves a listener until `stop` is cancelled, then lets requests that run finish. The client's
 /// certificate says who asks.
-pub async fn serve(server: Arc<ApiServer>, listener: TcpListener, tls: Arc<ServerConfig>, stop: CancellationToken) {
+pub async fn serve(
+    server: Arc<ApiServer>,
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    stop: CancellationToken,
+) {
     let acceptor = TlsAcceptor::from(tls);
     let service = Service::new(server.clone());
     let graceful = GracefulShutdown::new();
@@ -106,7 +114,10 @@ pub async fn serve(server: Arc<ApiServer>, listener: TcpListener, tls: Arc<Serve
     }
     drop(listener);
     server.stopping.cancel();
-    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("connections were still busy when the server stopped");
     }
 }
@@ -125,7 +136,11 @@ async fn handshake(
         }
         Err(_) => return None,
     };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(<[_]>::first);
     let identity = certificate.and_then(|certificate| Identity::of_certificate(certificate).ok());
     Some((stream, identity))
 }
@@ -162,7 +177,12 @@ fn connection<S>(
 ) -> hyper_util::server::conn::auto::UpgradeableConnection<
     '_,
     TokioIo<S>,
-    impl hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = Answering> + use<S>,
+    impl hyper::service::Service<
+        Request<Incoming>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future = Answering,
+    > + use<S>,
     TokioExecutor,
 >
 where

@@ -60,7 +60,9 @@ pub struct ApiServer {
 
 impl std::fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiServer").field("cluster", &self.cluster_id).finish_non_exhaustive()
+        f.debug_struct("ApiServer")
+            .field("cluster", &self.cluster_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,7 +82,12 @@ impl ApiServer {
             parts.plugins,
             addresses,
         ));
-        let nodes = NodeService::new(verbs.clone(), parts.cluster_domain, &parts.pod_cidr, stopping.clone())?;
+        let nodes = NodeService::new(
+            verbs.clone(),
+            parts.cluster_domain,
+            &parts.pod_cidr,
+            stopping.clone(),
+        )?;
         Ok(Arc::new(Self {
             verbs,
             nodes,

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-
 /// Ports of nodes that services may have: Kubernetes' `--service-node-port-range`.
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 
@@ -51,7 +50,11 @@ impl ServiceAddresses {
             return Err(wrong());
         }
         let size = 1_u32 << (32 - prefix);
-        Ok(Self { first: u32::from(address) & !(size - 1), size, prefix })
+        Ok(Self {
+            first: u32::from(address) & !(size - 1),
+            size,
+            prefix,
+        })
     }
 
     /// The range in text.
@@ -100,7 +103,12 @@ impl ServiceAddresses {
             return Ok(());
         }
         let before = old.map(claims_of).unwrap_or_default();
-        let desk = Desk { range: *self, view, target, before: &before };
+        let desk = Desk {
+            range: *self,
+            view,
+            target,
+            before: &before,
+        };
         desk.address(service, transaction, entropy)?;
         desk.node_ports(service, transaction, entropy)?;
         let after = claims_of(service);
@@ -152,7 +160,9 @@ impl Desk<'_> {
         if spec["type"] == "ExternalName" {
             return Ok(());
         }
-        let asked = text(&spec["clusterIP"]).or_else(|| text(&spec["clusterIPs"][0])).map(str::to_owned);
+        let asked = text(&spec["clusterIP"])
+            .or_else(|| text(&spec["clusterIPs"][0]))
+            .map(str::to_owned);
         let address = match asked {
             Some(asked) if asked == "None" => asked,
             Some(asked) => self.asked_address(asked)?,
@@ -171,9 +181,14 @@ impl Desk<'_> {
 
     fn asked_address(&self, asked: String) -> Result<String, VerbError> {
         let name = address_claim(&asked);
-        let inside = asked.parse().is_ok_and(|address| self.range.contains(address));
+        let inside = asked
+            .parse()
+            .is_ok_and(|address| self.range.contains(address));
         if !inside {
-            let why = format!("the provided IP is not in the valid range. The range of valid IPs is {}", self.range.cidr());
+            let why = format!(
+                "the provided IP is not in the valid range. The range of valid IPs is {}",
+                self.range.cidr()
+            );
             return Err(self.invalid("spec.clusterIPs", &format!("[]string{{\"{asked}\"}}"), &why));
         }
         if self.before.contains(&name) || self.is_free(&name) {
@@ -183,18 +198,26 @@ impl Desk<'_> {
         Err(self.invalid("spec.clusterIPs", &format!("[]string{{\"{asked}\"}}"), &why))
     }
 
-    fn free_address(&self, transaction: &Transaction, entropy: &dyn Entropy) -> Result<String, VerbError> {
+    fn free_address(
+        &self,
+        transaction: &Transaction,
+        entropy: &dyn Entropy,
+    ) -> Result<String, VerbError> {
         let usable = u64::from(self.range.size - 2);
         let start = entropy.u64() % usable;
         (0..usable)
-            .map(|step| u32::try_from((start + step) % usable).expect("less than the size of the range") + 1)
+            .map(|step| {
+                u32::try_from((start + step) % usable).expect("less than the size of the range") + 1
+            })
             .filter(|offset| *offset != 1 && *offset != DNS_OFFSET)
             .map(|offset| Ipv4Addr::from(self.range.first + offset).to_string())
             .find(|address| {
                 let name = address_claim(address);
                 self.is_free(&name) && !is_claimed(transaction, &name)
             })
-            .ok_or_else(|| VerbError::Internal("failed to allocate a serviceIP: range is full".into()))
+            .ok_or_else(|| {
+                VerbError::Internal("failed to allocate a serviceIP: range is full".into())
+            })
     }
 
     fn node_ports(
@@ -212,7 +235,12 @@ impl Desk<'_> {
             return Ok(());
         }
         let mut given = BTreeSet::new();
-        for (index, port) in service["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
+        for (index, port) in service["spec"]["ports"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
             let field = format!("spec.ports[{index}].nodePort");
             let number = match port["nodePort"].as_u64().filter(|number| *number > 0) {
                 Some(number) => self.asked_port(&field, number)?,
@@ -225,16 +253,23 @@ impl Desk<'_> {
     }
 
     fn asked_port(&self, field: &str, number: u64) -> Result<u16, VerbError> {
-        let port = u16::try_from(number).ok().filter(|port| NODE_PORTS.contains(port));
+        let port = u16::try_from(number)
+            .ok()
+            .filter(|port| NODE_PORTS.contains(port));
         let Some(port) = port else {
-            let why = "provided port is not in the valid range. The range of valid ports is 30000-32767";
+            let why =
+                "provided port is not in the valid range. The range of valid ports is 30000-32767";
             return Err(self.invalid(field, &number.to_string(), why));
         };
         let name = port_claim(port);
         if self.before.contains(&name) || self.is_free(&name) {
             return Ok(port);
         }
-        Err(self.invalid(field, &number.to_string(), "provided port is already allocated"))
+        Err(self.invalid(
+            field,
+            &number.to_string(),
+            "provided port is already allocated",
+        ))
     }
 
     fn free_port(
@@ -244,29 +279,46 @@ impl Desk<'_> {
         entropy: &dyn Entropy,
     ) -> Result<u16, VerbError> {
         let count = NODE_PORTS.end() - NODE_PORTS.start() + 1;
-        let start = u16::try_from(entropy.u64() % u64::from(count)).expect("less than the number of ports");
+        let start =
+            u16::try_from(entropy.u64() % u64::from(count)).expect("less than the number of ports");
         (0..count)
             .map(|step| NODE_PORTS.start() + (start + step) % count)
             .find(|port| {
                 let name = port_claim(*port);
                 !given.contains(port) && self.is_free(&name) && !is_claimed(transaction, &name)
             })
-            .ok_or_else(|| VerbError::Internal("failed to allocate a nodePort: range is full".into()))
+            .ok_or_else(|| {
+                VerbError::Internal("failed to allocate a nodePort: range is full".into())
+            })
     }
 
     /// Whether nobody has it, or only a service that is gone.
     fn is_free(&self, name: &str) -> bool {
-        self.view.get(&claim_key(name)).is_none_or(|claim| self.is_stale(claim))
+        self.view
+            .get(&claim_key(name))
+            .is_none_or(|claim| self.is_stale(claim))
     }
 
     fn is_stale(&self, claim: &Object) -> bool {
-        let Ok(value) = claim.value() else { return true };
+        let Ok(value) = claim.value() else {
+            return true;
+        };
         let owner = &value["service"];
-        let (namespace, name) = (owner["namespace"].as_str().unwrap_or(""), owner["name"].as_str().unwrap_or(""));
-        self.view.get(&Key::new("services", namespace, name)).is_none_or(|service| owner["uid"] != *service.meta.uid)
+        let (namespace, name) = (
+            owner["namespace"].as_str().unwrap_or(""),
+            owner["name"].as_str().unwrap_or(""),
+        );
+        self.view
+            .get(&Key::new("services", namespace, name))
+            .is_none_or(|service| owner["uid"] != *service.meta.uid)
     }
 
-    fn claim(&self, name: &str, service: &Value, transaction: &mut Transaction) -> Result<(), VerbError> {
+    fn claim(
+        &self,
+        name: &str,
+        service: &Value,
+        transaction: &mut Transaction,
+    ) -> Result<(), VerbError> {
         let key = claim_key(name);
         transaction.preconditions.push(match self.view.get(&key) {
             Some(stale) => Precondition::Revision(key.clone(), stale.revision),
@@ -278,7 +330,9 @@ impl Desk<'_> {
                 "namespace": self.target.namespace, "name": service["metadata"]["name"], "uid": service["metadata"]["uid"],
             },
         });
-        transaction.writes.push(pontoon_state::Write::Put(key, encoded(&claim)?));
+        transaction
+            .writes
+            .push(pontoon_state::Write::Put(key, encoded(&claim)?));
         Ok(())
     }
 
@@ -320,7 +374,12 @@ pub(crate) fn carry_over(target: &Target, body: &mut Value, stored: &Value) {
     if target.descriptor().resource() != "services" || !body["spec"].is_object() {
         return;
     }
-    let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or("ClusterIP").to_owned();
+    let kind = |service: &Value| {
+        service["spec"]["type"]
+            .as_str()
+            .unwrap_or("ClusterIP")
+            .to_owned()
+    };
     let (before, after) = (kind(stored), kind(body));
     if after == "ExternalName" {
         for member in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
@@ -336,13 +395,22 @@ pub(crate) fn carry_over(target: &Target, body: &mut Value, stored: &Value) {
         }
     }
     let has_ports = |kind: &str| kind == "NodePort" || kind == "LoadBalancer";
-    let old_ports = stored["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let old_ports = stored["spec"]["ports"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     for port in body["spec"]["ports"].as_array_mut().into_iter().flatten() {
         let same = |old: &&Value| {
             let protocol = |port: &Value| port["protocol"].as_str().unwrap_or("TCP").to_owned();
             old["port"] == port["port"] && protocol(old) == protocol(port)
         };
-        let Some(old) = old_ports.iter().find(same).and_then(|old| old["nodePort"].as_u64()) else { continue };
+        let Some(old) = old_ports
+            .iter()
+            .find(same)
+            .and_then(|old| old["nodePort"].as_u64())
+        else {
+            continue;
+        };
         if has_ports(&before) && has_ports(&after) && port["nodePort"].as_u64().unwrap_or(0) == 0 {
             port["nodePort"] = old.into();
         } else if has_ports(&before)

@@ -51,7 +51,9 @@ pub struct Verbs {
 
 impl std::fmt::Debug for Verbs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Verbs").field("revision", &self.replica.view().revision()).finish_non_exhaustive()
+        f.debug_struct("Verbs")
+            .field("revision", &self.replica.view().revision())
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,14 +73,27 @@ impl Verbs {
         addresses: ServiceAddresses,
     ) -> Self {
         let fanout = Fanout::default();
-        Self { replica, world, authorizer, plugins, addresses, fanout, pages: pages::Pages::default() }
+        Self {
+            replica,
+            world,
+            authorizer,
+            plugins,
+            addresses,
+            fanout,
+            pages: pages::Pages::default(),
+        }
     }
 
     /// Whether the caller may do it.
     ///
     /// # Errors
     /// 403.
-    pub(crate) fn authorize(&self, caller: &Caller, verb: Verb, target: &Target) -> Result<(), VerbError> {
+    pub(crate) fn authorize(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        target: &Target,
+    ) -> Result<(), VerbError> {
         let resource = target.resource();
         let attributes = Attributes {
             identity: &caller.identity,
@@ -88,11 +103,15 @@ impl Verbs {
             namespace: &target.namespace,
             name: &target.name,
         };
-        self.authorizer.authorize(&attributes).map_err(|why| refusal(&attributes, &why))
+        self.authorizer
+            .authorize(&attributes)
+            .map_err(|why| refusal(&attributes, &why))
     }
 
     fn admit(&self, admission: &mut Admission<'_>) -> Result<(), VerbError> {
-        self.plugins.iter().try_for_each(|plugin| plugin.admit(admission))
+        self.plugins
+            .iter()
+            .try_for_each(|plugin| plugin.admit(admission))
     }
 
     /// A view that is as new as asked for; `Exact` is the caller's to handle.
@@ -103,7 +122,9 @@ impl Verbs {
         match freshness {
             Freshness::Newest => Ok(self.replica.read().await?),
             Freshness::Any => Ok(self.replica.view()),
-            Freshness::NotOlderThan(revision) | Freshness::Exact(revision) => self.reached(revision).await,
+            Freshness::NotOlderThan(revision) | Freshness::Exact(revision) => {
+                self.reached(revision).await
+            }
         }
     }
 
@@ -113,7 +134,10 @@ impl Verbs {
             Ok(None) => Err(VerbError::Unavailable("the server is stopping".into())),
             Err(_) => {
                 let current = self.replica.view().revision().0;
-                Err(VerbError::FutureRevision { wanted: revision.0, current })
+                Err(VerbError::FutureRevision {
+                    wanted: revision.0,
+                    current,
+                })
             }
         }
     }
@@ -122,7 +146,10 @@ impl Verbs {
     ///
     /// # Errors
     /// 503, 504 or 413 when the proposal itself fails.
-    pub(crate) async fn commit(&self, mut transaction: Transaction) -> Result<Result<Committed, Refusal>, VerbError> {
+    pub(crate) async fn commit(
+        &self,
+        mut transaction: Transaction,
+    ) -> Result<Result<Committed, Refusal>, VerbError> {
         transaction.trace = pontoon_telemetry::trace::current().unwrap_or_default();
         match self.replica.propose(transaction).await?.committed() {
             Ok((revision, objects)) => Ok(Ok(Committed { revision, objects })),
@@ -162,9 +189,13 @@ pub(crate) fn meta_text<'a>(object: &'a Value, member: &str) -> &'a str {
 /// # Errors
 /// 400 when it is something else than an object.
 pub(crate) fn meta_mut(object: &mut Value) -> Result<&mut Map<String, Value>, VerbError> {
-    let not_object = || VerbError::BadRequest("the body of the request must be an object with metadata".to_owned());
+    let not_object = || {
+        VerbError::BadRequest("the body of the request must be an object with metadata".to_owned())
+    };
     let object = object.as_object_mut().ok_or_else(not_object)?;
-    let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+    let metadata = object
+        .entry("metadata")
+        .or_insert_with(|| Value::Object(Map::new()));
     if metadata.is_null() {
         *metadata = Value::Object(Map::new());
     }
@@ -200,7 +231,10 @@ pub(crate) fn settle(target: &Target, body: &mut Value) -> Result<(), VerbError>
     }
     object.insert("apiVersion".into(), version.into());
     object.insert("kind".into(), descriptor.kind.into());
-    if object.get("metadata").is_some_and(|metadata| !metadata.is_object() && !metadata.is_null()) {
+    if object
+        .get("metadata")
+        .is_some_and(|metadata| !metadata.is_object() && !metadata.is_null())
+    {
         return Err(VerbError::BadRequest(format!(
             "{} in version \"{}\" cannot be handled as a {}: json: cannot unmarshal metadata into an object",
             descriptor.kind, descriptor.version, descriptor.kind
@@ -218,7 +252,8 @@ fn settle_namespace(target: &Target, body: &mut Value) -> Result<(), VerbError> 
         metadata.insert("namespace".into(), target.namespace.clone().into());
     } else if sent != target.namespace {
         return Err(VerbError::BadRequest(
-            "the namespace of the provided object does not match the namespace sent on the request".into(),
+            "the namespace of the provided object does not match the namespace sent on the request"
+                .into(),
         ));
     }
     Ok(())
@@ -238,9 +273,19 @@ pub(crate) fn check_fields(
         return Ok(Vec::new());
     }
     let resource = target.resource();
-    let unknown = target.kind.unknown_fields(body).map_err(|refusal| malformed(target, refusal))?;
-    let mut problems: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
-    problems.extend(duplicates.iter().map(|path| format!("duplicate field \"{path}\"")));
+    let unknown = target
+        .kind
+        .unknown_fields(body)
+        .map_err(|refusal| malformed(target, refusal))?;
+    let mut problems: Vec<String> = unknown
+        .iter()
+        .map(|path| format!("unknown field \"{path}\""))
+        .collect();
+    problems.extend(
+        duplicates
+            .iter()
+            .map(|path| format!("duplicate field \"{path}\"")),
+    );
     if validation == FieldValidation::Strict && !problems.is_empty() {
         return Err(VerbError::BadRequest(format!(
             "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",

@@ -20,7 +20,10 @@ impl ClusterFront {
 
 #[tonic::async_trait]
 impl Cluster for ClusterFront {
-    async fn status(&self, request: Request<wire::StatusRequest>) -> Result<Response<wire::StatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<wire::StatusRequest>,
+    ) -> Result<Response<wire::StatusResponse>, Status> {
         caller(&request)?;
         let replica = &self.server.verbs.replica;
         let leadership = replica.leadership();
@@ -34,7 +37,11 @@ impl Cluster for ClusterFront {
             revision: replica.view().revision().0,
             applied_index: replica.applied_index(),
             members: members
-                .map(|member| wire::Member { id: member.id, address: member.address, voter: member.voter })
+                .map(|member| wire::Member {
+                    id: member.id,
+                    address: member.address,
+                    voter: member.voter,
+                })
                 .collect(),
         }))
     }

@@ -16,7 +16,9 @@ use tonic::{Request, Status};
 #[allow(clippy::result_large_err, reason = "tonic's own error type")]
 pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let identity = request.extensions().get::<Identity>().cloned();
-    identity.map(|identity| Caller { identity }).ok_or_else(|| VerbError::Unauthorized.into())
+    identity
+        .map(|identity| Caller { identity })
+        .ok_or_else(|| VerbError::Unauthorized.into())
 }
 
 /// The kind and place that a message names.
@@ -25,8 +27,13 @@ pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 /// 404 for a kind that is not there, 400 for a place it cannot have.
 pub(super) fn target(sent: Option<wire::Target>) -> Result<Target, VerbError> {
     let sent = sent.ok_or_else(|| VerbError::BadRequest("the request needs a target".into()))?;
-    let version = if sent.version.is_empty() { default_version(&sent)? } else { sent.version.clone() };
-    let kind = kinds::by_plural(&sent.group, &version, &sent.resource).ok_or(VerbError::NoSuchResource)?;
+    let version = if sent.version.is_empty() {
+        default_version(&sent)?
+    } else {
+        sent.version.clone()
+    };
+    let kind =
+        kinds::by_plural(&sent.group, &version, &sent.resource).ok_or(VerbError::NoSuchResource)?;
     for part in [&sent.namespace, &sent.name, &sent.subresource] {
         if part.contains(['/', '\0', '%']) {
             return Err(VerbError::BadRequest(format!("{part:?} is not a name")));
@@ -34,12 +41,23 @@ pub(super) fn target(sent: Option<wire::Target>) -> Result<Target, VerbError> {
     }
     let namespaced = kind.descriptor().scope == Scope::Namespaced;
     if !namespaced && !sent.namespace.is_empty() {
-        return Err(VerbError::BadRequest(format!("{} have no namespace", sent.resource)));
+        return Err(VerbError::BadRequest(format!(
+            "{} have no namespace",
+            sent.resource
+        )));
     }
     if namespaced && sent.namespace.is_empty() && !sent.name.is_empty() {
-        return Err(VerbError::BadRequest(format!("an object of {} needs a namespace", sent.resource)));
+        return Err(VerbError::BadRequest(format!(
+            "an object of {} needs a namespace",
+            sent.resource
+        )));
     }
-    let known = |part: &str| kind.descriptor().subresources.iter().any(|found| found.name == part);
+    let known = |part: &str| {
+        kind.descriptor()
+            .subresources
+            .iter()
+            .any(|found| found.name == part)
+    };
     if !sent.subresource.is_empty() && !known(&sent.subresource) {
         return Err(VerbError::NoSuchResource);
     }
@@ -61,7 +79,9 @@ fn default_version(sent: &wire::Target) -> Result<String, VerbError> {
 pub(super) fn named(sent: Option<wire::Target>) -> Result<Target, VerbError> {
     let target = target(sent)?;
     if target.name.is_empty() {
-        return Err(VerbError::BadRequest("the request needs the name of an object".into()));
+        return Err(VerbError::BadRequest(
+            "the request needs the name of an object".into(),
+        ));
     }
     Ok(target)
 }
@@ -79,7 +99,10 @@ pub(super) fn options(sent: Option<wire::WriteOptions>) -> Result<WriteOptions, 
             )));
         }
     };
-    Ok(WriteOptions { dry_run: sent.dry_run, validation })
+    Ok(WriteOptions {
+        dry_run: sent.dry_run,
+        validation,
+    })
 }
 
 /// An object that was sent.
@@ -88,9 +111,12 @@ pub(super) fn options(sent: Option<wire::WriteOptions>) -> Result<WriteOptions, 
 /// 413, 400.
 pub(super) fn document(json: &[u8]) -> Result<Document, VerbError> {
     if json.len() > BODY_BYTES {
-        return Err(VerbError::TooLarge(format!("Request entity too large: limit is {BODY_BYTES}")));
+        return Err(VerbError::TooLarge(format!(
+            "Request entity too large: limit is {BODY_BYTES}"
+        )));
     }
-    decode::json(json).map_err(|error| VerbError::BadRequest(format!("the object cannot be read: {error}")))
+    decode::json(json)
+        .map_err(|error| VerbError::BadRequest(format!("the object cannot be read: {error}")))
 }
 
 /// A stored object as a message.

@@ -4,7 +4,8 @@ use super::convert::{caller, document, from_json, named, object, options, target
 use crate::error::VerbError;
 use crate::metrics::Finished;
 use crate::request::{
-    Caller, DeleteOptions, Freshness, ListOptions, PatchBody, Propagation, Target, WatchOptions, WatchStart, Written,
+    Caller, DeleteOptions, Freshness, ListOptions, PatchBody, Propagation, Target, WatchOptions,
+    WatchStart, Written,
 };
 use crate::respond;
 use crate::selection::Selection;
@@ -46,20 +47,33 @@ impl ObjectsFront {
         result.map(Response::new).map_err(Status::from)
     }
 
-    async fn read_one(&self, caller: &Caller, request: wire::GetRequest) -> Result<wire::Object, VerbError> {
+    async fn read_one(
+        &self,
+        caller: &Caller,
+        request: wire::GetRequest,
+    ) -> Result<wire::Object, VerbError> {
         let target = named(request.target)?;
         let freshness = match request.at_revision {
             0 => Freshness::Newest,
             revision => Freshness::Exact(Revision(revision)),
         };
         if target.subresource == "scale" {
-            return self.server.verbs.get_scale(caller, &target, freshness).await.map(from_json);
+            return self
+                .server
+                .verbs
+                .get_scale(caller, &target, freshness)
+                .await
+                .map(from_json);
         }
         let found = self.server.verbs.get(caller, &target, freshness).await?;
         Ok(object(target.descriptor(), &found))
     }
 
-    async fn read_list(&self, caller: &Caller, request: wire::ListRequest) -> Result<wire::ListResponse, VerbError> {
+    async fn read_list(
+        &self,
+        caller: &Caller,
+        request: wire::ListRequest,
+    ) -> Result<wire::ListResponse, VerbError> {
         let target = target(request.target)?;
         let options = ListOptions {
             freshness: match request.at_revision {
@@ -67,20 +81,29 @@ impl ObjectsFront {
                 revision => Freshness::Exact(Revision(revision)),
             },
             selection: selection(&target, &request.label_selector, &request.field_selector)?,
-            limit: (request.limit > 0).then(|| usize::try_from(request.limit).unwrap_or(usize::MAX)),
+            limit: (request.limit > 0)
+                .then(|| usize::try_from(request.limit).unwrap_or(usize::MAX)),
             token: Some(request.continue_token).filter(|token| !token.is_empty()),
             bytes: LIST_BYTES,
         };
         let listed = self.server.verbs.list(caller, &target, &options).await?;
         Ok(wire::ListResponse {
-            items: listed.objects.iter().map(|found| object(target.descriptor(), found)).collect(),
+            items: listed
+                .objects
+                .iter()
+                .map(|found| object(target.descriptor(), found))
+                .collect(),
             revision: listed.revision.0,
             continue_token: listed.token.unwrap_or_default(),
             remaining: listed.remaining,
         })
     }
 
-    async fn write_patch(&self, caller: &Caller, request: wire::PatchRequest) -> Result<Written, VerbError> {
+    async fn write_patch(
+        &self,
+        caller: &Caller,
+        request: wire::PatchRequest,
+    ) -> Result<Written, VerbError> {
         let target = named(request.target)?;
         let options = options(request.options)?;
         let sent = document(&request.patch)?;
@@ -88,37 +111,72 @@ impl ObjectsFront {
             Ok(wire::patch_request::Type::Json) => PatchBody::Json(sent.value),
             Ok(wire::patch_request::Type::Merge) => PatchBody::Merge(sent.value),
             Ok(wire::patch_request::Type::Strategic) => PatchBody::Strategic(sent.value),
-            _ => return Err(VerbError::UnsupportedMediaType("JSON, MERGE, STRATEGIC".into())),
+            _ => {
+                return Err(VerbError::UnsupportedMediaType(
+                    "JSON, MERGE, STRATEGIC".into(),
+                ));
+            }
         };
-        self.server.verbs.patch(caller, &target, patch, sent.duplicates, &options).await
+        self.server
+            .verbs
+            .patch(caller, &target, patch, sent.duplicates, &options)
+            .await
     }
 
-    async fn write_new(&self, caller: &Caller, request: wire::CreateRequest) -> Result<wire::WriteResponse, VerbError> {
+    async fn write_new(
+        &self,
+        caller: &Caller,
+        request: wire::CreateRequest,
+    ) -> Result<wire::WriteResponse, VerbError> {
         let target = target(request.target)?;
         let options = options(request.options)?;
         let body = document(&request.json)?;
         match target.subresource.as_str() {
             "binding" => {
-                self.server.verbs.bind(caller, &target, &body.value, &options).await?;
+                self.server
+                    .verbs
+                    .bind(caller, &target, &body.value, &options)
+                    .await?;
                 return Ok(wire::WriteResponse::default());
             }
             "eviction" => {
-                let delete = DeleteOptions { dry_run: options.dry_run, ..DeleteOptions::default() };
-                let evicted = self.server.verbs.evict(caller, &target, &body.value, delete).await?;
-                return Ok(wire::WriteResponse { object: Some(from_json(evicted.json)), warnings: Vec::new() });
+                let delete = DeleteOptions {
+                    dry_run: options.dry_run,
+                    ..DeleteOptions::default()
+                };
+                let evicted = self
+                    .server
+                    .verbs
+                    .evict(caller, &target, &body.value, delete)
+                    .await?;
+                return Ok(wire::WriteResponse {
+                    object: Some(from_json(evicted.json)),
+                    warnings: Vec::new(),
+                });
             }
             "" => {}
             _ => return Err(VerbError::MethodNotAllowed),
         }
         if target.is_namespaced() && target.namespace.is_empty() {
-            return Err(VerbError::BadRequest(format!("an object of {} needs a namespace", target.resource())));
+            return Err(VerbError::BadRequest(format!(
+                "an object of {} needs a namespace",
+                target.resource()
+            )));
         }
         let mut collection = target;
         collection.name.clear();
-        self.server.verbs.create(caller, &collection, body, &options).await.map(written)
+        self.server
+            .verbs
+            .create(caller, &collection, body, &options)
+            .await
+            .map(written)
     }
 
-    async fn remove(&self, caller: &Caller, request: wire::DeleteRequest) -> Result<wire::DeleteResponse, VerbError> {
+    async fn remove(
+        &self,
+        caller: &Caller,
+        request: wire::DeleteRequest,
+    ) -> Result<wire::DeleteResponse, VerbError> {
         let target = target(request.target)?;
         let options = DeleteOptions {
             grace: request.grace_period_seconds,
@@ -139,10 +197,14 @@ impl ObjectsFront {
         };
         if !target.name.is_empty() {
             let deleted = self.server.verbs.delete(caller, &target, &options).await?;
-            return Ok(wire::DeleteResponse { objects: vec![from_json(deleted.json)] });
+            return Ok(wire::DeleteResponse {
+                objects: vec![from_json(deleted.json)],
+            });
         }
         if target.is_namespaced() && target.namespace.is_empty() {
-            return Err(VerbError::BadRequest("a collection is deleted in one namespace".into()));
+            return Err(VerbError::BadRequest(
+                "a collection is deleted in one namespace".into(),
+            ));
         }
         let selected = ListOptions {
             freshness: Freshness::Newest,
@@ -151,16 +213,38 @@ impl ObjectsFront {
             token: None,
             bytes: usize::MAX,
         };
-        let deleted = self.server.verbs.delete_collection(caller, &target, &selected, &options).await?;
-        Ok(wire::DeleteResponse { objects: deleted.into_iter().map(|deleted| from_json(deleted.json)).collect() })
+        let deleted = self
+            .server
+            .verbs
+            .delete_collection(caller, &target, &selected, &options)
+            .await?;
+        Ok(wire::DeleteResponse {
+            objects: deleted
+                .into_iter()
+                .map(|deleted| from_json(deleted.json))
+                .collect(),
+        })
     }
 
-    async fn write_all(&self, caller: &Caller, request: wire::ApplyRequest) -> Result<wire::ApplyResponse, VerbError> {
+    async fn write_all(
+        &self,
+        caller: &Caller,
+        request: wire::ApplyRequest,
+    ) -> Result<wire::ApplyResponse, VerbError> {
         let options = options(request.options)?;
-        let documents = request.objects.iter().map(|json| document(json)).collect::<Result<Vec<_>, _>>()?;
+        let documents = request
+            .objects
+            .iter()
+            .map(|json| document(json))
+            .collect::<Result<Vec<_>, _>>()?;
         let verbs = &self.server.verbs;
-        let (applied, revision) = verbs.apply(caller, documents, &request.default_namespace, &options).await?;
-        Ok(wire::ApplyResponse { results: applied.into_iter().map(result).collect(), revision: revision.0 })
+        let (applied, revision) = verbs
+            .apply(caller, documents, &request.default_namespace, &options)
+            .await?;
+        Ok(wire::ApplyResponse {
+            results: applied.into_iter().map(result).collect(),
+            revision: revision.0,
+        })
     }
 }
 
@@ -169,11 +253,18 @@ fn selection(target: &Target, labels: &str, fields: &str) -> Result<Selection, V
         return Selection::parse(target.kind, labels, fields);
     }
     let separator = if fields.is_empty() { "" } else { "," };
-    Selection::parse(target.kind, labels, &format!("metadata.name={}{separator}{fields}", target.name))
+    Selection::parse(
+        target.kind,
+        labels,
+        &format!("metadata.name={}{separator}{fields}", target.name),
+    )
 }
 
 fn written(written: Written) -> wire::WriteResponse {
-    wire::WriteResponse { object: Some(from_json(written.json)), warnings: written.warnings }
+    wire::WriteResponse {
+        object: Some(from_json(written.json)),
+        warnings: written.warnings,
+    }
 }
 
 fn result(applied: Applied) -> wire::Applied {
@@ -183,23 +274,37 @@ fn result(applied: Applied) -> wire::Applied {
         Action::Configured => Sent::Configured,
         Action::Unchanged => Sent::Unchanged,
     };
-    wire::Applied { action: action.into(), object: Some(from_json(applied.json)), warnings: applied.warnings }
+    wire::Applied {
+        action: action.into(),
+        object: Some(from_json(applied.json)),
+        warnings: applied.warnings,
+    }
 }
 
 fn event(target: &Target, event: Event) -> wire::WatchEvent {
     match event {
-        Event::Change { kind, object: changed, .. } => {
+        Event::Change {
+            kind,
+            object: changed,
+            ..
+        } => {
             let kind = match kind {
                 EventKind::Added => Type::Added,
                 EventKind::Modified => Type::Modified,
                 EventKind::Deleted => Type::Deleted,
             };
             let revision = changed.revision.0;
-            wire::WatchEvent { r#type: kind.into(), object: Some(object(target.descriptor(), &changed)), revision }
+            wire::WatchEvent {
+                r#type: kind.into(),
+                object: Some(object(target.descriptor(), &changed)),
+                revision,
+            }
         }
-        Event::Bookmark { revision, .. } => {
-            wire::WatchEvent { r#type: Type::Bookmark.into(), object: None, revision: revision.0 }
-        }
+        Event::Bookmark { revision, .. } => wire::WatchEvent {
+            r#type: Type::Bookmark.into(),
+            object: None,
+            revision: revision.0,
+        },
     }
 }
 
@@ -212,7 +317,8 @@ impl Objects for ObjectsFront {
 
     async fn list(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListResponse> {
         let caller = caller(&request)?;
-        self.run(self.read_list(&caller, request.into_inner())).await
+        self.run(self.read_list(&caller, request.into_inner()))
+            .await
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::WatchEvent, Status>> + Send>>;
@@ -262,7 +368,8 @@ impl Objects for ObjectsFront {
 
     async fn create(&self, request: Request<wire::CreateRequest>) -> Answer<wire::WriteResponse> {
         let caller = caller(&request)?;
-        self.run(self.write_new(&caller, request.into_inner())).await
+        self.run(self.write_new(&caller, request.into_inner()))
+            .await
     }
 
     async fn update(&self, request: Request<wire::UpdateRequest>) -> Answer<wire::WriteResponse> {
@@ -272,20 +379,29 @@ impl Objects for ObjectsFront {
             let target = named(request.target)?;
             let options = options(request.options)?;
             let body = document(&request.json)?;
-            self.server.verbs.update(&caller, &target, body, &options).await.map(written)
+            self.server
+                .verbs
+                .update(&caller, &target, body, &options)
+                .await
+                .map(written)
         })
         .await
     }
 
     async fn patch(&self, request: Request<wire::PatchRequest>) -> Answer<wire::WriteResponse> {
         let caller = caller(&request)?;
-        let work = async { self.write_patch(&caller, request.into_inner()).await.map(written) };
+        let work = async {
+            self.write_patch(&caller, request.into_inner())
+                .await
+                .map(written)
+        };
         self.run(work).await
     }
 
     async fn apply(&self, request: Request<wire::ApplyRequest>) -> Answer<wire::ApplyResponse> {
         let caller = caller(&request)?;
-        self.run(self.write_all(&caller, request.into_inner())).await
+        self.run(self.write_all(&caller, request.into_inner()))
+            .await
     }
 
     async fn delete(&self, request: Request<wire::DeleteRequest>) -> Answer<wire::DeleteResponse> {
@@ -308,10 +424,16 @@ impl Objects for ObjectsFront {
             columns: descriptor
                 .columns
                 .iter()
-                .map(|column| wire::Column { name: column.name.to_owned(), priority: column.priority })
+                .map(|column| wire::Column {
+                    name: column.name.to_owned(),
+                    priority: column.priority,
+                })
                 .collect(),
         };
-        let kinds = kinds::all().iter().map(|kind| info(kind.descriptor())).collect();
+        let kinds = kinds::all()
+            .iter()
+            .map(|kind| info(kind.descriptor()))
+            .collect();
         Ok(Response::new(wire::KindsResponse { kinds }))
     }
 }

@@ -41,17 +41,25 @@ impl PodsFront {
         subresource: &str,
     ) -> Result<Arc<Object>, VerbError> {
         let kind = kinds::by_plural("", "v1", "pods").ok_or(VerbError::NoSuchResource)?;
-        let namespace = if namespace.is_empty() { "default" } else { namespace };
+        let namespace = if namespace.is_empty() {
+            "default"
+        } else {
+            namespace
+        };
         let mut target = Target::new(kind, namespace, name);
         target.subresource = subresource.to_owned();
         self.server.verbs.authorize(caller, verb, &target)?;
-        self.server.verbs.get(caller, &target, Freshness::Newest).await
+        self.server
+            .verbs
+            .get(caller, &target, Freshness::Newest)
+            .await
     }
 }
 
 async fn first<T: Send + 'static>(stream: &mut Streaming<T>) -> Result<T, Status> {
     let first = tokio::time::timeout(TUNNEL_OPEN, stream.message()).await;
-    let first = first.map_err(|_| Status::deadline_exceeded("the first message did not come"))??;
+    let first =
+        first.map_err(|_| Status::deadline_exceeded("the first message did not come"))??;
     first.ok_or_else(|| Status::invalid_argument("the stream ended before its first message"))
 }
 
@@ -63,7 +71,10 @@ fn stdin_of(input: Option<Input>) -> Option<Frame> {
     match input? {
         Input::Stdin(bytes) => Some(Frame::Stdin(bytes)),
         Input::StdinClosed(_) => Some(Frame::StdinClosed(true)),
-        Input::Resize(size) => Some(Frame::Resize(node::Resize { width: size.width, height: size.height })),
+        Input::Resize(size) => Some(Frame::Resize(node::Resize {
+            width: size.width,
+            height: size.height,
+        })),
         Input::Start(_) => None,
     }
 }
@@ -74,11 +85,16 @@ impl Pods for PodsFront {
     type ExecStream = ReceiverStream<Result<wire::ExecOutput, Status>>;
     type PortForwardStream = ReceiverStream<Result<wire::ForwardData, Status>>;
 
-    async fn logs(&self, request: Request<wire::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+    async fn logs(
+        &self,
+        request: Request<wire::LogsRequest>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
         let caller = caller(&request)?;
         let sent = request.into_inner();
         let permit = self.server.gates.watch()?;
-        let pod = self.pod(&caller, (&sent.namespace, &sent.pod), Verb::Get, "log").await?;
+        let pod = self
+            .pod(&caller, (&sent.namespace, &sent.pod), Verb::Get, "log")
+            .await?;
         let options = LogOptions {
             container: sent.container,
             follow: sent.follow,
@@ -110,14 +126,26 @@ impl Pods for PodsFront {
         })))
     }
 
-    async fn exec(&self, request: Request<Streaming<wire::ExecInput>>) -> Result<Response<Self::ExecStream>, Status> {
+    async fn exec(
+        &self,
+        request: Request<Streaming<wire::ExecInput>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
         let caller = caller(&request)?;
         let permit = self.server.gates.watch()?;
         let mut input = request.into_inner();
         let Some(Input::Start(start)) = first(&mut input).await?.input else {
-            return Err(Status::invalid_argument("the first message of exec must be its start"));
+            return Err(Status::invalid_argument(
+                "the first message of exec must be its start",
+            ));
         };
-        let pod = self.pod(&caller, (&start.namespace, &start.pod), Verb::Create, "exec").await?;
+        let pod = self
+            .pod(
+                &caller,
+                (&start.namespace, &start.pod),
+                Verb::Create,
+                "exec",
+            )
+            .await?;
         let options = ExecOptions {
             container: start.container,
             command: start.command,
@@ -138,9 +166,18 @@ impl Pods for PodsFront {
         let permit = self.server.gates.watch()?;
         let mut input = request.into_inner();
         let Some(Data::Start(start)) = first(&mut input).await?.data else {
-            return Err(Status::invalid_argument("the first message of a port-forward must be its start"));
+            return Err(Status::invalid_argument(
+                "the first message of a port-forward must be its start",
+            ));
         };
-        let pod = self.pod(&caller, (&start.namespace, &start.pod), Verb::Create, "portforward").await?;
+        let pod = self
+            .pod(
+                &caller,
+                (&start.namespace, &start.pod),
+                Verb::Create,
+                "portforward",
+            )
+            .await?;
         let tunnel = self.server.nodes.forward(&pod, start.port).await?;
         let (sender, receiver) = mpsc::channel(TUNNEL_FRAMES);
         tokio::spawn(forward(tunnel, input, sender, permit));
@@ -158,7 +195,9 @@ async fn exec(
     let (send, mut receive, _place) = tunnel.split();
     let up = async {
         while let Some(Ok(message)) = input.next().await {
-            let Some(next) = stdin_of(message.input) else { continue };
+            let Some(next) = stdin_of(message.input) else {
+                continue;
+            };
             if send.send(frame(next)).await.is_err() {
                 return;
             }
@@ -172,10 +211,14 @@ async fn exec(
                 Some(Frame::Stdout(bytes)) => (Ok(Output::Stdout(bytes)), false),
                 Some(Frame::Stderr(bytes)) => (Ok(Output::Stderr(bytes)), false),
                 Some(Frame::ExitCode(code)) => (Ok(Output::ExitCode(code)), true),
-                Some(Frame::Error(error)) => (Err(Status::from(VerbError::BadRequest(error))), true),
+                Some(Frame::Error(error)) => {
+                    (Err(Status::from(VerbError::BadRequest(error))), true)
+                }
                 _ => continue,
             };
-            let message = message.map(|output| wire::ExecOutput { output: Some(output) });
+            let message = message.map(|output| wire::ExecOutput {
+                output: Some(output),
+            });
             if output.send(message).await.is_err() || last {
                 return;
             }
@@ -226,7 +269,11 @@ async fn forward(
                 return;
             }
         }
-        let _ = output.send(Ok(wire::ForwardData { data: Some(Data::Closed(true)) })).await;
+        let _ = output
+            .send(Ok(wire::ForwardData {
+                data: Some(Data::Closed(true)),
+            }))
+            .await;
     };
     tokio::select! {
         () = up => {}

@@ -22,12 +22,14 @@ impl Inner {
     }
 
     async fn write_event(&self, node: &str, event: &[u8]) -> Result<(), VerbError> {
-        let mut event: Value =
-            serde_json::from_slice(event).map_err(|error| VerbError::BadRequest(error.to_string()))?;
+        let mut event: Value = serde_json::from_slice(event)
+            .map_err(|error| VerbError::BadRequest(error.to_string()))?;
         if !event.is_object() {
             return Err(VerbError::BadRequest("an event must be an object".into()));
         }
-        let namespace = event["involvedObject"]["namespace"].as_str().filter(|name| !name.is_empty());
+        let namespace = event["involvedObject"]["namespace"]
+            .as_str()
+            .filter(|name| !name.is_empty());
         let namespace = namespace.unwrap_or("default").to_owned();
         let name = name_of(node, &event);
         let now = self.timestamp();
@@ -59,9 +61,23 @@ impl Inner {
         }
         let kind = kinds::by_plural("", "v1", "events")
             .ok_or_else(|| VerbError::Internal("there is no kind Event".into()))?;
-        let options = WriteOptions { dry_run: false, validation: FieldValidation::Ignore };
-        let document = Document { value: event, duplicates: Vec::new() };
-        self.verbs.create(&own_caller(), &Target::new(kind, &namespace, ""), document, &options).await.map(|_| ())
+        let options = WriteOptions {
+            dry_run: false,
+            validation: FieldValidation::Ignore,
+        };
+        let document = Document {
+            value: event,
+            duplicates: Vec::new(),
+        };
+        self.verbs
+            .create(
+                &own_caller(),
+                &Target::new(kind, &namespace, ""),
+                document,
+                &options,
+            )
+            .await
+            .map(|_| ())
     }
 }
 
@@ -69,13 +85,27 @@ impl Inner {
 fn name_of(node: &str, event: &Value) -> String {
     let mut hash = Sha256::new();
     let involved = &event["involvedObject"];
-    for part in [&involved["uid"], &involved["fieldPath"], &event["type"], &event["reason"], &event["message"]] {
+    for part in [
+        &involved["uid"],
+        &involved["fieldPath"],
+        &event["type"],
+        &event["reason"],
+        &event["message"],
+    ] {
         hash.update(part.as_str().unwrap_or("").as_bytes());
         hash.update([0]);
     }
     hash.update(node.as_bytes());
     let hash = hash.finalize();
-    let hex: String = hash.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    let stem: String = involved["name"].as_str().unwrap_or("event").chars().take(200).collect();
+    let hex: String = hash
+        .iter()
+        .take(8)
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let stem: String = involved["name"]
+        .as_str()
+        .unwrap_or("event")
+        .chars()
+        .take(200)
+        .collect();
     format!("{stem}.{hex}")
 }

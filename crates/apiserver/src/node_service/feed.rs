@@ -23,14 +23,22 @@ pub(super) struct NodeFeed {
 
 impl NodeFeed {
     pub(super) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), referrers: BTreeMap::new(), referred: BTreeMap::new() }
+        Self {
+            node: node.to_owned(),
+            referrers: BTreeMap::new(),
+            referred: BTreeMap::new(),
+        }
     }
 
     /// Everything that exists: pods of the node, every service, and the mark that this was all.
     pub(super) fn present(&mut self, view: &View) -> Vec<wire::Down> {
         let mut messages = Vec::new();
         for service in view.list("services", None) {
-            messages.push(service_update(view, &service.key.namespace, &service.key.name));
+            messages.push(service_update(
+                view,
+                &service.key.namespace,
+                &service.key.name,
+            ));
         }
         let pods: Vec<Arc<Object>> = view.on_node(&self.node).cloned().collect();
         for pod in &pods {
@@ -73,7 +81,10 @@ impl NodeFeed {
         }
         for key in again {
             // One that is gone already comes as its own change.
-            if let Some(pod) = view.get(&key).filter(|pod| pod.meta.node.as_deref() == Some(self.node.as_str())) {
+            if let Some(pod) = view
+                .get(&key)
+                .filter(|pod| pod.meta.node.as_deref() == Some(self.node.as_str()))
+            {
                 messages.extend(self.assign(view, &pod.clone()));
             }
         }
@@ -82,7 +93,9 @@ impl NodeFeed {
 
     fn pod_change(&self, change: &Change) -> PodChange {
         let here = |object: &Option<Arc<Object>>| {
-            object.as_ref().is_some_and(|object| object.meta.node.as_deref() == Some(self.node.as_str()))
+            object
+                .as_ref()
+                .is_some_and(|object| object.meta.node.as_deref() == Some(self.node.as_str()))
         };
         match (here(&change.before), here(&change.after)) {
             (true, false) => PodChange::Unassign,
@@ -98,11 +111,21 @@ impl NodeFeed {
         let keys = references::of(&value);
         self.forget(&pod.key);
         for key in &keys {
-            self.referrers.entry(key.clone()).or_default().insert(pod.key.clone());
+            self.referrers
+                .entry(key.clone())
+                .or_default()
+                .insert(pod.key.clone());
         }
-        let objects: Vec<Bytes> = keys.iter().filter_map(|key| view.get(key)).map(|object| object.json.clone()).collect();
+        let objects: Vec<Bytes> = keys
+            .iter()
+            .filter_map(|key| view.get(key))
+            .map(|object| object.json.clone())
+            .collect();
         self.referred.insert(pod.key.clone(), keys);
-        Some(down(Message::Assign(wire::Assign { pod: pod.json.clone(), references: objects })))
+        Some(down(Message::Assign(wire::Assign {
+            pod: pod.json.clone(),
+            references: objects,
+        })))
     }
 
     fn unassign(&mut self, change: &Change) -> Option<wire::Down> {
@@ -135,7 +158,9 @@ enum PodChange {
 
 /// Whether nothing but status changed, which the agent itself said. A replaced pod (another uid) is never that.
 fn only_status(change: &Change) -> bool {
-    let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
+    let (Some(before), Some(after)) = (&change.before, &change.after) else {
+        return false;
+    };
     if before.meta != after.meta {
         return false;
     }
@@ -143,7 +168,10 @@ fn only_status(change: &Change) -> bool {
         let mut value = object.value().ok()?;
         let members = value.as_object_mut()?;
         members.remove("status");
-        members.get_mut("metadata").and_then(Value::as_object_mut)?.remove("resourceVersion");
+        members
+            .get_mut("metadata")
+            .and_then(Value::as_object_mut)?
+            .remove("resourceVersion");
         Some(value)
     };
     match (plain(before), plain(after)) {
@@ -154,12 +182,20 @@ fn only_status(change: &Change) -> bool {
 
 fn service_update(view: &View, namespace: &str, name: &str) -> wire::Down {
     let service = view.get(&Key::new("services", namespace, name));
-    let slices = view.labelled(SLICES, Some(namespace), SERVICE_LABEL, name).map(|slice| slice.json.clone());
+    let slices = view
+        .labelled(SLICES, Some(namespace), SERVICE_LABEL, name)
+        .map(|slice| slice.json.clone());
     down(Message::Service(wire::ServiceUpdate {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         deleted: service.is_none(),
-        service: service.map(|service| service.json.clone()).unwrap_or_default(),
-        slices: if service.is_some() { slices.collect() } else { Vec::new() },
+        service: service
+            .map(|service| service.json.clone())
+            .unwrap_or_default(),
+        slices: if service.is_some() {
+            slices.collect()
+        } else {
+            Vec::new()
+        },
     }))
 }

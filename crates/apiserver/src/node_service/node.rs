@@ -11,10 +11,18 @@ use pontoon_state::{Key, Precondition, Transaction};
 use serde_json::{Value, json};
 
 /// What of `Node.status` is the agent's to say.
-const STATUS: [&str; 6] = ["capacity", "allocatable", "addresses", "nodeInfo", "images", "runtimeHandlers"];
+const STATUS: [&str; 6] = [
+    "capacity",
+    "allocatable",
+    "addresses",
+    "nodeInfo",
+    "images",
+    "runtimeHandlers",
+];
 
 fn kind() -> Result<&'static dyn Kind, VerbError> {
-    kinds::by_plural("", "v1", "nodes").ok_or_else(|| VerbError::Internal("there is no kind Node".into()))
+    kinds::by_plural("", "v1", "nodes")
+        .ok_or_else(|| VerbError::Internal("there is no kind Node".into()))
 }
 
 impl Inner {
@@ -29,26 +37,40 @@ impl Inner {
             let mut transaction = Transaction::default();
             let object = match view.get(&key) {
                 Some(current) => {
-                    transaction.preconditions.push(Precondition::Revision(key.clone(), current.revision));
+                    transaction
+                        .preconditions
+                        .push(Precondition::Revision(key.clone(), current.revision));
                     let mut node = current.value()?;
                     refresh(&mut node, sent);
                     if range_of(&node).is_empty() {
-                        give_range(&mut node, &self.ranges.claim(&view, name, &mut transaction)?);
+                        give_range(
+                            &mut node,
+                            &self.ranges.claim(&view, name, &mut transaction)?,
+                        );
                     }
                     checked(node, &current.value()?)?
                 }
                 None => {
-                    transaction.preconditions.push(Precondition::Absent(key.clone()));
+                    transaction
+                        .preconditions
+                        .push(Precondition::Absent(key.clone()));
                     let range = self.ranges.claim(&view, name, &mut transaction)?;
                     self.new_node(name, sent, &range)?
                 }
             };
             let range = range_of(&object).to_owned();
-            if self.verbs.commit(transaction.put(key, encoded(&object)?)).await?.is_ok() {
+            if self
+                .verbs
+                .commit(transaction.put(key, encoded(&object)?))
+                .await?
+                .is_ok()
+            {
                 return Ok(range);
             }
         }
-        Err(VerbError::Timeout(format!("node {name} was changed by others too often")))
+        Err(VerbError::Timeout(format!(
+            "node {name} was changed by others too often"
+        )))
     }
 
     fn new_node(&self, name: &str, sent: &Value, range: &str) -> Result<Value, VerbError> {
@@ -61,7 +83,10 @@ impl Inner {
         body["apiVersion"] = json!("v1");
         body["kind"] = json!("Node");
         body["metadata"]["name"] = json!(name);
-        let mut node = self.verbs.prepare_create(&own_caller(), &target, body)?.object;
+        let mut node = self
+            .verbs
+            .prepare_create(&own_caller(), &target, body)?
+            .object;
         give_range(&mut node, range);
         // Creation clears status, as for any object; what the agent measured comes right back.
         refresh(&mut node, sent);
@@ -73,8 +98,9 @@ impl Inner {
     /// # Errors
     /// 400 when they are not conditions, 404 when the node is gone.
     pub(super) async fn conditions(&self, name: &str, conditions: &[u8]) -> Result<(), VerbError> {
-        let sent: Vec<Value> = serde_json::from_slice(conditions)
-            .map_err(|error| VerbError::BadRequest(format!("conditions cannot be read: {error}")))?;
+        let sent: Vec<Value> = serde_json::from_slice(conditions).map_err(|error| {
+            VerbError::BadRequest(format!("conditions cannot be read: {error}"))
+        })?;
         let key = Key::new("nodes", "", name);
         for _ in 0..CONFLICT_RETRIES {
             let view = self.verbs.replica.read().await?;
@@ -90,7 +116,9 @@ impl Inner {
                 return Ok(());
             }
         }
-        Err(VerbError::Timeout(format!("node {name} was changed by others too often")))
+        Err(VerbError::Timeout(format!(
+            "node {name} was changed by others too often"
+        )))
     }
 
     /// The present time as objects carry it.
@@ -100,7 +128,10 @@ impl Inner {
 }
 
 fn gone(name: &str) -> VerbError {
-    kind().map_or_else(|error| error, |kind| Target::new(kind, "", name).not_found())
+    kind().map_or_else(
+        |error| error,
+        |kind| Target::new(kind, "", name).not_found(),
+    )
 }
 
 /// The node after the kind's own look at its status.
@@ -109,8 +140,9 @@ fn checked(node: Value, stored: &Value) -> Result<Value, VerbError> {
     let spec = node["spec"].clone();
     let labels = node["metadata"]["labels"].clone();
     let target = Target::new(kind, "", node["metadata"]["name"].as_str().unwrap_or(""));
-    let admitted =
-        kind.update(node, stored, Part::Status).map_err(|refusal| crate::verbs::malformed(&target, refusal))?;
+    let admitted = kind
+        .update(node, stored, Part::Status)
+        .map_err(|refusal| crate::verbs::malformed(&target, refusal))?;
     let mut object = admitted.object;
     // A status update leaves the spec alone; the pod range and the agent's labels are the server's to set.
     if !spec.is_null() {
@@ -135,7 +167,10 @@ fn refresh(node: &mut Value, sent: &Value) {
             node["status"][member] = value.clone();
         }
     }
-    let conditions: Vec<Value> = sent["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let conditions: Vec<Value> = sent["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     if !conditions.is_empty() {
         merge_conditions(&mut node["status"]["conditions"], &conditions);
     }
@@ -146,9 +181,14 @@ pub(super) fn merge_conditions(stored: &mut Value, sent: &[Value]) {
     if !stored.is_array() {
         *stored = json!([]);
     }
-    let Some(list) = stored.as_array_mut() else { return };
+    let Some(list) = stored.as_array_mut() else {
+        return;
+    };
     for condition in sent {
-        match list.iter_mut().find(|found| found["type"] == condition["type"]) {
+        match list
+            .iter_mut()
+            .find(|found| found["type"] == condition["type"])
+        {
             Some(found) => *found = condition.clone(),
             None => list.push(condition.clone()),
         }

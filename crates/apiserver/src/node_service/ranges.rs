@@ -1,9 +1,9 @@
 //! Which part of the pods' network each node has: a /24, claimed as services claim addresses.
 
-use crate::services::{RangeError, ServiceAddresses};
-use pontoon_api::claim;
-use crate::verbs::encoded;
 use crate::error::VerbError;
+use crate::services::{RangeError, ServiceAddresses};
+use crate::verbs::encoded;
+use pontoon_api::claim;
 use pontoon_state::{Key, Precondition, Transaction, View, Write};
 use serde_json::json;
 use std::net::Ipv4Addr;
@@ -24,21 +24,37 @@ impl PodRanges {
         let range = ServiceAddresses::parse(cidr)?;
         let (first, size) = range.bounds();
         let count = size >> (32 - NODE_PREFIX);
-        if count == 0 { Err(RangeError(cidr.to_owned())) } else { Ok(Self { first, count }) }
+        if count == 0 {
+            Err(RangeError(cidr.to_owned()))
+        } else {
+            Ok(Self { first, count })
+        }
     }
 
     fn range(&self, index: u32) -> String {
-        format!("{}/{NODE_PREFIX}", Ipv4Addr::from(self.first + (index << (32 - NODE_PREFIX))))
+        format!(
+            "{}/{NODE_PREFIX}",
+            Ipv4Addr::from(self.first + (index << (32 - NODE_PREFIX)))
+        )
     }
 
     /// A range that no living node has, and its claim in the transaction.
     ///
     /// # Errors
     /// 500 when the network is full.
-    pub(super) fn claim(&self, view: &View, node: &str, transaction: &mut Transaction) -> Result<String, VerbError> {
+    pub(super) fn claim(
+        &self,
+        view: &View,
+        node: &str,
+        transaction: &mut Transaction,
+    ) -> Result<String, VerbError> {
         for index in 0..self.count {
             let range = self.range(index);
-            let key = Key::new(claim::RESOURCE, "", &format!("pod-cidr.{}", range.replace('/', "-")));
+            let key = Key::new(
+                claim::RESOURCE,
+                "",
+                &format!("pod-cidr.{}", range.replace('/', "-")),
+            );
             let guard = match view.get(&key) {
                 None => Precondition::Absent(key.clone()),
                 Some(held) => {
@@ -57,6 +73,8 @@ impl PodRanges {
             transaction.writes.push(Write::Put(key, encoded(&record)?));
             return Ok(range);
         }
-        Err(VerbError::Internal("every pod range is taken by a node".into()))
+        Err(VerbError::Internal(
+            "every pod range is taken by a node".into(),
+        ))
     }
 }

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 /// ConfigMaps, Secrets, the ServiceAccount and the RuntimeClass that a pod names.
 pub(super) fn of(pod: &Value) -> BTreeSet<Key> {
     let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("");
-    let mut found = Found { namespace, keys: BTreeSet::new() };
+    let mut found = Found {
+        namespace,
+        keys: BTreeSet::new(),
+    };
     let spec = &pod["spec"];
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for container in items(&spec[list]) {
@@ -16,7 +19,10 @@ pub(super) fn of(pod: &Value) -> BTreeSet<Key> {
                 found.add("secrets", &source["secretRef"]["name"]);
             }
             for variable in items(&container["env"]) {
-                found.add("configmaps", &variable["valueFrom"]["configMapKeyRef"]["name"]);
+                found.add(
+                    "configmaps",
+                    &variable["valueFrom"]["configMapKeyRef"]["name"],
+                );
                 found.add("secrets", &variable["valueFrom"]["secretKeyRef"]["name"]);
             }
         }
@@ -34,7 +40,9 @@ pub(super) fn of(pod: &Value) -> BTreeSet<Key> {
     }
     found.add("serviceaccounts", &spec["serviceAccountName"]);
     if let Some(class) = spec["runtimeClassName"].as_str() {
-        found.keys.insert(Key::new("runtimeclasses.node.k8s.io", "", class));
+        found
+            .keys
+            .insert(Key::new("runtimeclasses.node.k8s.io", "", class));
     }
     found.keys
 }
@@ -82,9 +90,18 @@ mod tests {
         assert_eq!(
             names,
             [
-                "configmaps/n/c1", "configmaps/n/c2", "configmaps/n/c3", "configmaps/n/c4", "configmaps/n/c5",
-                "runtimeclasses.node.k8s.io/rc", "secrets/n/s1", "secrets/n/s2", "secrets/n/s3", "secrets/n/s4",
-                "secrets/n/s5", "serviceaccounts/n/sa",
+                "configmaps/n/c1",
+                "configmaps/n/c2",
+                "configmaps/n/c3",
+                "configmaps/n/c4",
+                "configmaps/n/c5",
+                "runtimeclasses.node.k8s.io/rc",
+                "secrets/n/s1",
+                "secrets/n/s2",
+                "secrets/n/s3",
+                "secrets/n/s4",
+                "secrets/n/s5",
+                "serviceaccounts/n/sa",
             ]
         );
     }

@@ -1,19 +1,24 @@
 //! What agents say of their pods: each report one conditional status update, many of them in one transaction.
 
-use super::node::merge_conditions;
 use super::Inner;
+use super::node::merge_conditions;
 use crate::error::VerbError;
 use crate::limits::{CONFLICT_RETRIES, REPORTS_PER_TRANSACTION};
 use crate::request::Target;
 use crate::verbs::encoded;
-use pontoon_api::kinds;
 use pontoon_api::Part;
+use pontoon_api::kinds;
 use pontoon_state::{Key, Object, Precondition, Transaction, View};
 use pontoon_wire::node::v1::PodReport;
 use serde_json::{Value, json};
 
 /// Members of a pod's status that others write: kept when a report does not have them.
-const OTHERS: [&str; 4] = ["qosClass", "nominatedNodeName", "startTime", "resourceClaimStatuses"];
+const OTHERS: [&str; 4] = [
+    "qosClass",
+    "nominatedNodeName",
+    "startTime",
+    "resourceClaimStatuses",
+];
 
 impl Inner {
     /// Writes reports of a node; those about pods that are gone, another's, or replaced are dropped. In order for
@@ -21,7 +26,11 @@ impl Inner {
     ///
     /// # Errors
     /// 503 or 504 when nothing can be written: the session ends, and the agent reports again.
-    pub(super) async fn write_reports(&self, node: &str, reports: &[PodReport]) -> Result<(), VerbError> {
+    pub(super) async fn write_reports(
+        &self,
+        node: &str,
+        reports: &[PodReport],
+    ) -> Result<(), VerbError> {
         let mut newest: Vec<&PodReport> = Vec::new();
         for report in reports {
             newest.retain(|earlier| earlier.uid != report.uid);
@@ -46,7 +55,9 @@ impl Inner {
                 return Ok(());
             }
         }
-        Err(VerbError::Timeout("pods were changed by others too often".into()))
+        Err(VerbError::Timeout(
+            "pods were changed by others too often".into(),
+        ))
     }
 }
 
@@ -56,12 +67,21 @@ fn subject<'a>(view: &'a View, node: &str, report: &PodReport) -> Option<&'a Obj
     (*pod.meta.uid == *report.uid && pod.meta.node.as_deref() == Some(node)).then_some(pod.as_ref())
 }
 
-fn plan(view: &View, node: &str, report: &PodReport, transaction: &mut Transaction) -> Result<(), VerbError> {
-    let Some(pod) = subject(view, node, report) else { return Ok(()) };
+fn plan(
+    view: &View,
+    node: &str,
+    report: &PodReport,
+    transaction: &mut Transaction,
+) -> Result<(), VerbError> {
+    let Some(pod) = subject(view, node, report) else {
+        return Ok(());
+    };
     let guard = Precondition::Revision(pod.key.clone(), pod.revision);
     if report.removed && pod.meta.deleting && pod.meta.finalizers.is_empty() {
         transaction.preconditions.push(guard);
-        transaction.writes.push(pontoon_state::Write::Delete(pod.key.clone()));
+        transaction
+            .writes
+            .push(pontoon_state::Write::Delete(pod.key.clone()));
         return Ok(());
     }
     let stored = pod.value()?;
@@ -69,7 +89,9 @@ fn plan(view: &View, node: &str, report: &PodReport, transaction: &mut Transacti
     if object != stored {
         let form = encoded(&object)?;
         transaction.preconditions.push(guard);
-        transaction.writes.push(pontoon_state::Write::Put(pod.key.clone(), form));
+        transaction
+            .writes
+            .push(pontoon_state::Write::Put(pod.key.clone(), form));
     }
     Ok(())
 }
@@ -91,7 +113,10 @@ fn reported(stored: &Value, report: &PodReport) -> Result<Value, VerbError> {
             }
         }
         let mut conditions = stored["status"]["conditions"].clone();
-        merge_conditions(&mut conditions, status["conditions"].as_array().map_or(&[], Vec::as_slice));
+        merge_conditions(
+            &mut conditions,
+            status["conditions"].as_array().map_or(&[], Vec::as_slice),
+        );
         status["conditions"] = conditions;
         object["status"] = status;
         object = checked(object, stored)?;
@@ -104,7 +129,8 @@ fn reported(stored: &Value, report: &PodReport) -> Result<Value, VerbError> {
 }
 
 fn checked(object: Value, stored: &Value) -> Result<Value, VerbError> {
-    let kind = kinds::by_plural("", "v1", "pods").ok_or_else(|| VerbError::Internal("there is no kind Pod".into()))?;
+    let kind = kinds::by_plural("", "v1", "pods")
+        .ok_or_else(|| VerbError::Internal("there is no kind Pod".into()))?;
     let target = Target::new(kind, "", stored["metadata"]["name"].as_str().unwrap_or(""));
     kind.update(object, stored, Part::Status)
         .map(|admitted| admitted.object)

@@ -20,9 +20,15 @@ type Sender = mpsc::Sender<Result<wire::Down, Status>>;
 
 /// The node whose agent sends a request.
 fn node_of<T>(request: &Request<T>) -> Result<String, Status> {
-    let identity = request.extensions().get::<Identity>().ok_or_else(|| Status::unauthenticated("Unauthorized"))?;
+    let identity = request
+        .extensions()
+        .get::<Identity>()
+        .ok_or_else(|| Status::unauthenticated("Unauthorized"))?;
     let node = identity.node().ok_or_else(|| {
-        Status::permission_denied(format!("user {:?} is not a node; only agents open sessions", identity.user))
+        Status::permission_denied(format!(
+            "user {:?} is not a node; only agents open sessions",
+            identity.user
+        ))
     })?;
     Ok(node.as_str().to_owned())
 }
@@ -32,7 +38,10 @@ impl Nodes for NodeService {
     type SessionStream = ReceiverStream<Result<wire::Down, Status>>;
     type TunnelStream = ReceiverStream<Result<wire::TunnelFrame, Status>>;
 
-    async fn session(&self, request: Request<Streaming<wire::Up>>) -> Result<Response<Self::SessionStream>, Status> {
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::Up>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
         let node = node_of(&request)?;
         let mut up = request.into_inner();
         let hello = tokio::time::timeout(TUNNEL_OPEN, up.message())
@@ -47,19 +56,30 @@ impl Nodes for NodeService {
                 hello.node_name
             )));
         }
-        let sent: Value = serde_json::from_slice(&hello.node)
-            .map_err(|error| Status::invalid_argument(format!("Hello's Node cannot be read: {error}")))?;
+        let sent: Value = serde_json::from_slice(&hello.node).map_err(|error| {
+            Status::invalid_argument(format!("Hello's Node cannot be read: {error}"))
+        })?;
         let pod_cidr = self.inner.register(&node, &sent).await?;
         let (sender, receiver) = mpsc::channel(SESSION_MESSAGES);
         let welcome = self.inner.welcome(pod_cidr);
-        sender.send(Ok(down(Down::Welcome(welcome)))).await.map_err(|_| Status::cancelled("the agent went"))?;
+        sender
+            .send(Ok(down(Down::Welcome(welcome))))
+            .await
+            .map_err(|_| Status::cancelled("the agent went"))?;
         tokio::spawn(self.inner.clone().run(node, up, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    async fn tunnel(&self, request: Request<Streaming<wire::TunnelFrame>>) -> Result<Response<Self::TunnelStream>, Status> {
+    async fn tunnel(
+        &self,
+        request: Request<Streaming<wire::TunnelFrame>>,
+    ) -> Result<Response<Self::TunnelStream>, Status> {
         let node = node_of(&request)?;
-        let stream = self.inner.clone().accept_tunnel(node, request.into_inner()).await?;
+        let stream = self
+            .inner
+            .clone()
+            .accept_tunnel(node, request.into_inner())
+            .await?;
         Ok(Response::new(stream))
     }
 }
@@ -78,7 +98,10 @@ impl Inner {
     /// Lives as long as the session: until the agent goes, a newer session comes, or the server stops.
     async fn run(self: Arc<Self>, node: String, up: Streaming<wire::Up>, sender: Sender) {
         let ended = CancellationToken::new();
-        let handle = Handle { down: sender.clone(), ended: ended.clone() };
+        let handle = Handle {
+            down: sender.clone(),
+            ended: ended.clone(),
+        };
         if let Some(older) = self.sessions.lock().insert(node.clone(), handle) {
             older.ended.cancel();
         }
@@ -91,7 +114,11 @@ impl Inner {
             () = ended.cancelled() => Status::aborted("a newer session of this node began"),
             () = self.stopping.cancelled() => Status::unavailable("the server is stopping"),
         };
-        tracing::info!(node, why = why.message(), "the node's agent is disconnected");
+        tracing::info!(
+            node,
+            why = why.message(),
+            "the node's agent is disconnected"
+        );
         if !ended.is_cancelled() {
             self.sessions.lock().remove(&node);
         }
@@ -100,7 +127,8 @@ impl Inner {
     }
 
     fn heard(&self, node: &str) {
-        self.liveness.beat(node, self.verbs.world.clock().monotonic());
+        self.liveness
+            .beat(node, self.verbs.world.clock().monotonic());
     }
 
     /// Takes what the agent sends.
@@ -125,8 +153,13 @@ impl Inner {
             Some(Up::Statuses(batch)) => {
                 self.write_reports(node, &batch.reports).await?;
                 for report in &batch.reports {
-                    let ack = Down::StatusAck(wire::StatusAck { sequence: report.sequence });
-                    sender.send(Ok(down(ack))).await.map_err(|_| Status::cancelled("the agent went"))?;
+                    let ack = Down::StatusAck(wire::StatusAck {
+                        sequence: report.sequence,
+                    });
+                    sender
+                        .send(Ok(down(ack)))
+                        .await
+                        .map_err(|_| Status::cancelled("the agent went"))?;
                 }
             }
             Some(Up::Events(batch)) => self.write_events(node, &batch.events).await,

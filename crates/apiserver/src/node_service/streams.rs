@@ -66,7 +66,9 @@ impl NodeService {
             ("sinceSeconds", options.since_seconds, 1),
         ] {
             if let Some(number) = number.filter(|number| *number < least) {
-                return Err(VerbError::BadRequest(format!("{name}: Invalid value: {number}: must be at least {least}")));
+                return Err(VerbError::BadRequest(format!(
+                    "{name}: Invalid value: {number}: must be at least {least}"
+                )));
             }
         }
         let request = wire::LogsTunnel {
@@ -79,7 +81,10 @@ impl NodeService {
             since_time: self.since(&options)?,
             timestamps: options.timestamps,
         };
-        let tunnel = self.inner.open_tunnel(&node, Request::Logs(request)).await?;
+        let tunnel = self
+            .inner
+            .open_tunnel(&node, Request::Logs(request))
+            .await?;
         let (send, mut receive, place) = tunnel.split();
         let first = match tokio::time::timeout(FIRST_FRAME, receive.recv()).await {
             Ok(Some(frame)) => match bytes_of(frame) {
@@ -110,12 +115,24 @@ impl NodeService {
 
     fn since(&self, options: &LogOptions) -> Result<String, VerbError> {
         if let Some(seconds) = options.since_seconds {
-            let since = self.inner.verbs.world.now().checked_sub(SignedDuration::from_secs(seconds));
+            let since = self
+                .inner
+                .verbs
+                .world
+                .now()
+                .checked_sub(SignedDuration::from_secs(seconds));
             return Ok(since.map(|since| since.to_string()).unwrap_or_default());
         }
-        let Some(text) = options.since_time.as_deref().filter(|text| !text.is_empty()) else { return Ok(String::new()) };
-        let time: jiff::Timestamp =
-            text.parse().map_err(|_| VerbError::BadRequest(format!("sinceTime: Invalid value: \"{text}\"")))?;
+        let Some(text) = options
+            .since_time
+            .as_deref()
+            .filter(|text| !text.is_empty())
+        else {
+            return Ok(String::new());
+        };
+        let time: jiff::Timestamp = text
+            .parse()
+            .map_err(|_| VerbError::BadRequest(format!("sinceTime: Invalid value: \"{text}\"")))?;
         Ok(time.to_string())
     }
 
@@ -126,7 +143,9 @@ impl NodeService {
     pub async fn exec(&self, pod: &Object, options: ExecOptions) -> Result<Tunnel, VerbError> {
         let (node, value) = placed(pod)?;
         if options.command.is_empty() {
-            return Err(VerbError::BadRequest("you must specify at least one command for the container".into()));
+            return Err(VerbError::BadRequest(
+                "you must specify at least one command for the container".into(),
+            ));
         }
         running(&value, pod)?;
         let request = wire::ExecTunnel {
@@ -147,11 +166,18 @@ impl NodeService {
     pub async fn forward(&self, pod: &Object, port: u32) -> Result<Tunnel, VerbError> {
         let (node, value) = placed(pod)?;
         if !(1..=65_535).contains(&port) {
-            return Err(VerbError::BadRequest(format!("port {port} is not between 1 and 65535")));
+            return Err(VerbError::BadRequest(format!(
+                "port {port} is not between 1 and 65535"
+            )));
         }
         running(&value, pod)?;
-        let request = wire::ForwardTunnel { pod_uid: pod.meta.uid.to_string(), port };
-        self.inner.open_tunnel(&node, Request::Forward(request)).await
+        let request = wire::ForwardTunnel {
+            pod_uid: pod.meta.uid.to_string(),
+            port,
+        };
+        self.inner
+            .open_tunnel(&node, Request::Forward(request))
+            .await
     }
 }
 
@@ -168,7 +194,12 @@ fn bytes_of(frame: wire::TunnelFrame) -> Option<Result<Bytes, VerbError>> {
 /// The node of a pod, and the pod.
 fn placed(pod: &Object) -> Result<(String, Value), VerbError> {
     let node = pod.meta.node.as_deref();
-    let node = node.ok_or_else(|| VerbError::BadRequest(format!("pod {} does not have a host assigned", pod.key.name)))?;
+    let node = node.ok_or_else(|| {
+        VerbError::BadRequest(format!(
+            "pod {} does not have a host assigned",
+            pod.key.name
+        ))
+    })?;
     Ok((node.to_owned(), pod.value()?))
 }
 
@@ -186,7 +217,10 @@ fn running(value: &Value, pod: &Object) -> Result<(), VerbError> {
 fn container(pod: &Value, asked: &str) -> Result<String, VerbError> {
     let names = |list: &str| -> Vec<String> {
         let items = pod["spec"][list].as_array().into_iter().flatten();
-        items.filter_map(|item| item["name"].as_str()).map(str::to_owned).collect()
+        items
+            .filter_map(|item| item["name"].as_str())
+            .map(str::to_owned)
+            .collect()
     };
     let (main, init) = (names("containers"), names("initContainers"));
     let pod_name = pod["metadata"]["name"].as_str().unwrap_or("");
@@ -199,8 +233,15 @@ fn container(pod: &Value, asked: &str) -> Result<String, VerbError> {
             ))),
         };
     }
-    if main.iter().chain(&init).chain(&names("ephemeralContainers")).any(|name| name == asked) {
+    if main
+        .iter()
+        .chain(&init)
+        .chain(&names("ephemeralContainers"))
+        .any(|name| name == asked)
+    {
         return Ok(asked.to_owned());
     }
-    Err(VerbError::BadRequest(format!("container {asked} is not valid for pod {pod_name}")))
+    Err(VerbError::BadRequest(format!(
+        "container {asked} is not valid for pod {pod_name}"
+    )))
 }

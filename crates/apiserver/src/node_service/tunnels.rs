@@ -25,7 +25,13 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// The two directions, and what counts the tunnel as open while it is kept.
-    pub(crate) fn split(self) -> (mpsc::Sender<wire::TunnelFrame>, mpsc::Receiver<wire::TunnelFrame>, impl Drop + Send) {
+    pub(crate) fn split(
+        self,
+    ) -> (
+        mpsc::Sender<wire::TunnelFrame>,
+        mpsc::Receiver<wire::TunnelFrame>,
+        impl Drop + Send,
+    ) {
         (self.send, self.receive, self.place)
     }
 }
@@ -40,7 +46,10 @@ pub(super) struct Registry {
 #[derive(Debug)]
 struct Waiting {
     node: String,
-    opened: oneshot::Sender<(mpsc::Sender<wire::TunnelFrame>, mpsc::Receiver<wire::TunnelFrame>)>,
+    opened: oneshot::Sender<(
+        mpsc::Sender<wire::TunnelFrame>,
+        mpsc::Receiver<wire::TunnelFrame>,
+    )>,
 }
 
 /// One of a node's tunnels, counted until dropped.
@@ -68,12 +77,17 @@ impl Registry {
         let count = open.entry(node.to_owned()).or_insert(0);
         if *count >= TUNNELS_PER_NODE {
             return Err(VerbError::TooManyRequests {
-                message: format!("node {node} has {TUNNELS_PER_NODE} streams open, please try again later"),
+                message: format!(
+                    "node {node} has {TUNNELS_PER_NODE} streams open, please try again later"
+                ),
                 retry_after: crate::limits::RETRY_AFTER,
             });
         }
         *count += 1;
-        Ok(Place { node: node.to_owned(), open: self.open.clone() })
+        Ok(Place {
+            node: node.to_owned(),
+            open: self.open.clone(),
+        })
     }
 }
 
@@ -82,15 +96,29 @@ impl Inner {
     ///
     /// # Errors
     /// 503 when the node has no session here, 504 when its agent does not answer, 429 when it has too many.
-    pub(super) async fn open_tunnel(&self, node: &str, request: Request) -> Result<Tunnel, VerbError> {
+    pub(super) async fn open_tunnel(
+        &self,
+        node: &str,
+        request: Request,
+    ) -> Result<Tunnel, VerbError> {
         let place = self.tunnels.place(node)?;
         let session = self.sessions.lock().get(node).cloned();
-        let session =
-            session.ok_or_else(|| VerbError::Unavailable(format!("node {node} is not connected to this server")))?;
+        let session = session.ok_or_else(|| {
+            VerbError::Unavailable(format!("node {node} is not connected to this server"))
+        })?;
         let id = self.verbs.world.entropy().uuid().to_string();
         let (opened, opening) = oneshot::channel();
-        self.tunnels.waiting.lock().insert(id.clone(), Waiting { node: node.to_owned(), opened });
-        let message = down(Message::OpenTunnel(wire::OpenTunnel { tunnel_id: id.clone(), request: Some(request) }));
+        self.tunnels.waiting.lock().insert(
+            id.clone(),
+            Waiting {
+                node: node.to_owned(),
+                opened,
+            },
+        );
+        let message = down(Message::OpenTunnel(wire::OpenTunnel {
+            tunnel_id: id.clone(),
+            request: Some(request),
+        }));
         let ends = async {
             session.down.send(Ok(message)).await.ok()?;
             opening.await.ok()
@@ -98,9 +126,17 @@ impl Inner {
         let ends = tokio::time::timeout(TUNNEL_OPEN, ends).await;
         self.tunnels.waiting.lock().remove(&id);
         match ends {
-            Ok(Some((send, receive))) => Ok(Tunnel { send, receive, place }),
-            Ok(None) => Err(VerbError::Unavailable(format!("the session of node {node} ended"))),
-            Err(_) => Err(VerbError::Timeout(format!("node {node} did not open the stream in time"))),
+            Ok(Some((send, receive))) => Ok(Tunnel {
+                send,
+                receive,
+                place,
+            }),
+            Ok(None) => Err(VerbError::Unavailable(format!(
+                "the session of node {node} ended"
+            ))),
+            Err(_) => Err(VerbError::Timeout(format!(
+                "node {node} did not open the stream in time"
+            ))),
         }
     }
 
@@ -112,16 +148,25 @@ impl Inner {
     ) -> Result<ReceiverStream<Result<wire::TunnelFrame, tonic::Status>>, tonic::Status> {
         let first = tokio::time::timeout(TUNNEL_OPEN, frames.message())
             .await
-            .map_err(|_| tonic::Status::deadline_exceeded("the tunnel's first frame did not come"))??;
+            .map_err(|_| {
+                tonic::Status::deadline_exceeded("the tunnel's first frame did not come")
+            })??;
         let Some(wire::tunnel_frame::Frame::Open(id)) = first.and_then(|frame| frame.frame) else {
-            return Err(tonic::Status::invalid_argument("a tunnel's first frame must name it"));
+            return Err(tonic::Status::invalid_argument(
+                "a tunnel's first frame must name it",
+            ));
         };
         let waiting = {
             let mut all = self.tunnels.waiting.lock();
             // Another node's agent cannot take a tunnel, even if it knew the id.
-            if all.get(&id).is_some_and(|waiting| waiting.node == node) { all.remove(&id) } else { None }
+            if all.get(&id).is_some_and(|waiting| waiting.node == node) {
+                all.remove(&id)
+            } else {
+                None
+            }
         };
-        let waiting = waiting.ok_or_else(|| tonic::Status::not_found("nobody waits for this tunnel"))?;
+        let waiting =
+            waiting.ok_or_else(|| tonic::Status::not_found("nobody waits for this tunnel"))?;
         let (to_agent, mut from_client) = mpsc::channel(TUNNEL_FRAMES);
         let (to_client, from_agent) = mpsc::channel(TUNNEL_FRAMES);
         let (out, answer) = mpsc::channel(TUNNEL_FRAMES);

@@ -43,8 +43,8 @@ impl Answer {
         match encoding {
             Encoding::Json => Ok(Self::new(JSON, json)),
             Encoding::Yaml => {
-                let value: Value =
-                    serde_json::from_slice(&json).map_err(|error| VerbError::Internal(error.to_string()))?;
+                let value: Value = serde_json::from_slice(&json)
+                    .map_err(|error| VerbError::Internal(error.to_string()))?;
                 Self::value(&value, encoding)
             }
         }
@@ -94,7 +94,10 @@ impl Answer {
         for warning in self.warnings.iter().filter_map(|text| warning(text)) {
             headers.append(WARNING, warning);
         }
-        if let Some(etag) = self.etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok()) {
+        if let Some(etag) = self
+            .etag
+            .and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok())
+        {
             headers.insert(ETAG, etag);
         }
         if self.vary {
@@ -119,10 +122,15 @@ fn warning(text: &str) -> Option<HeaderValue> {
 
 /// The response to an error: its Status, always as JSON.
 pub(super) fn error(error: &VerbError) -> Response<Body> {
-    let code = StatusCode::from_u16(respond::http_code(error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = Answer::new(JSON, respond::status(error).to_string()).code(code).into_response();
+    let code = StatusCode::from_u16(respond::http_code(error))
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Answer::new(JSON, respond::status(error).to_string())
+        .code(code)
+        .into_response();
     if let Some(seconds) = respond::retry_after(error) {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -19,19 +19,33 @@ pub(super) async fn read(body: Body) -> Result<Bytes, VerbError> {
     let limited = Limited::new(body, BODY_BYTES);
     match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(VerbError::TooLarge(format!("Request entity too large: limit is {BODY_BYTES}")))
-        }
-        Ok(Err(error)) => Err(VerbError::BadRequest(format!("the body broke off: {error}"))),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(
+            VerbError::TooLarge(format!("Request entity too large: limit is {BODY_BYTES}")),
+        ),
+        Ok(Err(error)) => Err(VerbError::BadRequest(format!(
+            "the body broke off: {error}"
+        ))),
         Err(_) => Err(VerbError::Timeout("the body did not arrive in time".into())),
     }
 }
 
 /// The media type of a body without its parameters; JSON when it is not said.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let media = text.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    if media.is_empty() { "application/json".to_owned() } else { media }
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    let media = text
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    if media.is_empty() {
+        "application/json".to_owned()
+    } else {
+        media
+    }
 }
 
 /// The media types of objects in bodies.
@@ -60,7 +74,13 @@ pub(super) async fn optional(asked: &mut Asked) -> Result<Option<Document>, Verb
         "application/json" => decode::json(&bytes),
         "application/yaml" => decode::yaml(&bytes),
         decode::PROTOBUF => decode::protobuf(&bytes),
-        other => return Err(VerbError::UnsupportedMediaType(format!("{READ} (not {other})"))),
+        other => {
+            return Err(VerbError::UnsupportedMediaType(format!(
+                "{READ} (not {other})"
+            )));
+        }
     };
-    parsed.map(Some).map_err(|error| VerbError::BadRequest(format!("the body of the request cannot be read: {error}")))
+    parsed.map(Some).map_err(|error| {
+        VerbError::BadRequest(format!("the body of the request cannot be read: {error}"))
+    })
 }

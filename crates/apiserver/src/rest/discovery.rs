@@ -25,7 +25,11 @@ impl Discovery {
             let text = resource_list(group, version).to_string();
             resources.insert((group.clone(), version.clone()), text);
         }
-        let groups: Vec<Value> = versions.iter().filter(|(group, _)| !group.is_empty()).map(group_of).collect();
+        let groups: Vec<Value> = versions
+            .iter()
+            .filter(|(group, _)| !group.is_empty())
+            .map(group_of)
+            .collect();
         let legacy = BTreeMap::from([
             ("api", json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}).to_string()),
             ("apis", json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}).to_string()),
@@ -43,9 +47,18 @@ impl Discovery {
             for (name, value) in group.as_object().into_iter().flatten() {
                 document[name] = value.clone();
             }
-            (group["name"].as_str().unwrap_or("").to_owned(), document.to_string())
+            (
+                group["name"].as_str().unwrap_or("").to_owned(),
+                document.to_string(),
+            )
         };
-        Self { paths: paths(&versions), legacy, groups: groups.iter().map(named).collect(), resources, aggregated }
+        Self {
+            paths: paths(&versions),
+            legacy,
+            groups: groups.iter().map(named).collect(),
+            resources,
+            aggregated,
+        }
     }
 
     /// `/`: the paths there are.
@@ -65,12 +78,16 @@ impl Discovery {
 
     /// `/apis/GROUP/VERSION`.
     pub(super) fn resources(&self, group: &str, version: &str) -> Option<&str> {
-        self.resources.get(&(group.to_owned(), version.to_owned())).map(String::as_str)
+        self.resources
+            .get(&(group.to_owned(), version.to_owned()))
+            .map(String::as_str)
     }
 
     /// `/api` or `/apis`, aggregated, with its ETag.
     pub(super) fn aggregated(&self, root: &'static str, version: &'static str) -> (&str, &str) {
-        self.aggregated.get(&(root, version)).map_or(("{}", ""), |(text, etag)| (text, etag))
+        self.aggregated
+            .get(&(root, version))
+            .map_or(("{}", ""), |(text, etag)| (text, etag))
     }
 }
 
@@ -94,7 +111,10 @@ pub(super) fn versions() -> Vec<(String, String)> {
 }
 
 /// The kinds of one group and version.
-pub(super) fn of_version<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Descriptor> + 'a {
+pub(super) fn of_version<'a>(
+    group: &'a str,
+    version: &'a str,
+) -> impl Iterator<Item = &'static Descriptor> + 'a {
     kinds::all()
         .iter()
         .map(|kind| kind.descriptor())
@@ -103,7 +123,11 @@ pub(super) fn of_version<'a>(group: &'a str, version: &'a str) -> impl Iterator<
 
 /// `v1` or `apps/v1`.
 pub(super) fn group_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 fn paths(versions: &[(String, String)]) -> String {
@@ -112,7 +136,15 @@ fn paths(versions: &[(String, String)]) -> String {
         paths.push(format!("/apis/{group}"));
         paths.push(format!("/apis/{group}/{version}"));
     }
-    for path in ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] {
+    for path in [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ] {
         paths.push(path.to_owned());
     }
     json!({"paths": paths}).to_string()
@@ -167,10 +199,14 @@ fn names(resource: &mut Value, descriptor: &Descriptor) {
 }
 
 fn aggregated_list(root: &str, discovery: &str, versions: &[(String, String)]) -> Value {
-    let inside = versions.iter().filter(|(group, _)| group.is_empty() == (root == "api"));
+    let inside = versions
+        .iter()
+        .filter(|(group, _)| group.is_empty() == (root == "api"));
     let items: Vec<Value> = inside
         .map(|(group, version)| {
-            let resources: Vec<Value> = of_version(group, version).map(aggregated_resource).collect();
+            let resources: Vec<Value> = of_version(group, version)
+                .map(aggregated_resource)
+                .collect();
             let mut metadata = Map::new();
             if !group.is_empty() {
                 metadata.insert("name".into(), json!(group));
@@ -189,7 +225,11 @@ fn aggregated_list(root: &str, discovery: &str, versions: &[(String, String)]) -
 }
 
 fn aggregated_resource(descriptor: &'static Descriptor) -> Value {
-    let scope = if descriptor.scope == Scope::Namespaced { "Namespaced" } else { "Cluster" };
+    let scope = if descriptor.scope == Scope::Namespaced {
+        "Namespaced"
+    } else {
+        "Cluster"
+    };
     let response = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut resource = json!({
         "resource": descriptor.plural, "scope": scope, "singularResource": descriptor.singular,
@@ -201,7 +241,10 @@ fn aggregated_resource(descriptor: &'static Descriptor) -> Value {
         .subresources
         .iter()
         .map(|part| {
-            let (group, version) = (part.group.unwrap_or(descriptor.group), part.version.unwrap_or(descriptor.version));
+            let (group, version) = (
+                part.group.unwrap_or(descriptor.group),
+                part.version.unwrap_or(descriptor.version),
+            );
             json!({
                 "subresource": part.name, "responseKind": response(group, version, part.kind),
                 "verbs": words(part.verbs),

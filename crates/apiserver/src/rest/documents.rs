@@ -15,7 +15,11 @@ pub(crate) const KUBERNETES: &str = "v1.36.0";
 ///
 /// # Errors
 /// 404, 405, 406.
-pub(super) fn answer(server: &ApiServer, asked: &Asked, segments: &[String]) -> Result<Answer, VerbError> {
+pub(super) fn answer(
+    server: &ApiServer,
+    asked: &Asked,
+    segments: &[String],
+) -> Result<Answer, VerbError> {
     if asked.method != Method::GET {
         return Err(VerbError::MethodNotAllowed);
     }
@@ -24,7 +28,10 @@ pub(super) fn answer(server: &ApiServer, asked: &Asked, segments: &[String]) -> 
     match segments.as_slice() {
         [] => Ok(Answer::new(JSON, server.discovery.paths())),
         ["version"] => Ok(Answer::new(JSON, version(&server.version).to_string())),
-        ["metrics"] => Ok(Answer::new(pontoon_telemetry::metrics::CONTENT_TYPE, server.metrics.render())),
+        ["metrics"] => Ok(Answer::new(
+            pontoon_telemetry::metrics::CONTENT_TYPE,
+            server.metrics.render(),
+        )),
         ["api"] => groups(server, headers, "api"),
         ["apis"] => groups(server, headers, "apis"),
         ["api", version] => known(server.discovery.resources("", version)),
@@ -32,18 +39,28 @@ pub(super) fn answer(server: &ApiServer, asked: &Asked, segments: &[String]) -> 
         ["apis", group, version] => known(server.discovery.resources(group, version)),
         ["openapi", "v2"] => openapi(headers, server.openapi.v2()),
         ["openapi", "v3"] => openapi(headers, server.openapi.v3_index()),
-        ["openapi", "v3", path @ ..] => {
-            openapi(headers, server.openapi.v3(&path.join("/")).ok_or(VerbError::NoSuchResource)?)
-        }
+        ["openapi", "v3", path @ ..] => openapi(
+            headers,
+            server
+                .openapi
+                .v3(&path.join("/"))
+                .ok_or(VerbError::NoSuchResource)?,
+        ),
         _ => Err(VerbError::NoSuchResource),
     }
 }
 
 fn known(document: Option<&str>) -> Result<Answer, VerbError> {
-    document.map(|text| Answer::new(JSON, text.to_owned())).ok_or(VerbError::NoSuchResource)
+    document
+        .map(|text| Answer::new(JSON, text.to_owned()))
+        .ok_or(VerbError::NoSuchResource)
 }
 
-fn groups(server: &ApiServer, headers: &HeaderMap, root: &'static str) -> Result<Answer, VerbError> {
+fn groups(
+    server: &ApiServer,
+    headers: &HeaderMap,
+    root: &'static str,
+) -> Result<Answer, VerbError> {
     let Some(version) = negotiate::aggregated(headers) else {
         return if negotiate::takes_json(headers) {
             Ok(Answer::new(JSON, server.discovery.legacy(root).to_owned()).varies())
@@ -58,9 +75,14 @@ fn groups(server: &ApiServer, headers: &HeaderMap, root: &'static str) -> Result
         "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
     };
     if has_already(headers, etag) {
-        return Ok(Answer::new(content_type, "").code(StatusCode::NOT_MODIFIED).etag(etag).varies());
+        return Ok(Answer::new(content_type, "")
+            .code(StatusCode::NOT_MODIFIED)
+            .etag(etag)
+            .varies());
     }
-    Ok(Answer::new(content_type, text.to_owned()).etag(etag).varies())
+    Ok(Answer::new(content_type, text.to_owned())
+        .etag(etag)
+        .varies())
 }
 
 fn openapi(headers: &HeaderMap, (text, etag): (&str, &str)) -> Result<Answer, VerbError> {
@@ -68,14 +90,22 @@ fn openapi(headers: &HeaderMap, (text, etag): (&str, &str)) -> Result<Answer, Ve
         return Err(VerbError::NotAcceptable("application/json"));
     }
     if has_already(headers, etag) {
-        return Ok(Answer::new(JSON, "").code(StatusCode::NOT_MODIFIED).etag(etag).varies());
+        return Ok(Answer::new(JSON, "")
+            .code(StatusCode::NOT_MODIFIED)
+            .etag(etag)
+            .varies());
     }
     Ok(Answer::new(JSON, text.to_owned()).etag(etag).varies())
 }
 
 fn has_already(headers: &HeaderMap, etag: &str) -> bool {
-    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or("");
-    known.split(',').any(|text| text.trim().trim_matches('"') == etag)
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    known
+        .split(',')
+        .any(|text| text.trim().trim_matches('"') == etag)
 }
 
 /// `/version`: the level of Kubernetes' API, with Pontoon's own version behind it.

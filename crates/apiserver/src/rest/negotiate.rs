@@ -31,7 +31,10 @@ pub(super) struct Form {
 
 impl Form {
     /// Plain JSON.
-    pub(super) const JSON: Self = Self { encoding: Encoding::Json, shape: Shape::Object };
+    pub(super) const JSON: Self = Self {
+        encoding: Encoding::Json,
+        shape: Shape::Object,
+    };
 }
 
 /// One media range.
@@ -43,7 +46,10 @@ struct Range<'a> {
 
 impl Range<'_> {
     fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(found, _)| found == name).map(|(_, value)| *value)
+        self.parameters
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| *value)
     }
 }
 
@@ -55,13 +61,28 @@ fn ranges(accept: &str) -> Vec<Range<'_>> {
         .split(',')
         .filter_map(|range| {
             let mut parts = range.split(';').map(str::trim);
-            let media = parts.next().filter(|media| !media.is_empty())?.to_ascii_lowercase();
+            let media = parts
+                .next()
+                .filter(|media| !media.is_empty())?
+                .to_ascii_lowercase();
             let parameters: Vec<(String, &str)> = parts
                 .filter_map(|part| part.split_once('='))
-                .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().trim_matches('"')))
+                .map(|(name, value)| {
+                    (
+                        name.trim().to_ascii_lowercase(),
+                        value.trim().trim_matches('"'),
+                    )
+                })
                 .collect();
-            let weight = parameters.iter().find(|(name, _)| name == "q").map_or(1000, |(_, value)| weight(value));
-            Some(Range { media, parameters, weight })
+            let weight = parameters
+                .iter()
+                .find(|(name, _)| name == "q")
+                .map_or(1000, |(_, value)| weight(value));
+            Some(Range {
+                media,
+                parameters,
+                weight,
+            })
         })
         .filter(|range| range.weight > 0)
         .collect();
@@ -72,15 +93,27 @@ fn ranges(accept: &str) -> Vec<Range<'_>> {
 /// Thousandths of a quality value.
 fn weight(text: &str) -> u16 {
     let value: f32 = text.parse().unwrap_or(0.0);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to 0..=1000"
+    )]
     let thousandths = (value.clamp(0.0, 1.0) * 1000.0) as u16;
     thousandths
 }
 
 fn accept(headers: &HeaderMap) -> String {
-    let values: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&str> = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     let joined = values.join(",");
-    if joined.trim().is_empty() { "*/*".to_owned() } else { joined }
+    if joined.trim().is_empty() {
+        "*/*".to_owned()
+    } else {
+        joined
+    }
 }
 
 /// Chooses the form of objects.
@@ -88,7 +121,10 @@ fn accept(headers: &HeaderMap) -> String {
 /// # Errors
 /// 406 when nothing asked for can be made (protobuf and CBOR are not).
 pub(super) fn form(headers: &HeaderMap) -> Result<Form, VerbError> {
-    ranges(&accept(headers)).iter().find_map(form_of).ok_or(VerbError::NotAcceptable(OFFERED))
+    ranges(&accept(headers))
+        .iter()
+        .find_map(form_of)
+        .ok_or(VerbError::NotAcceptable(OFFERED))
 }
 
 fn form_of(range: &Range<'_>) -> Option<Form> {
@@ -106,7 +142,9 @@ fn form_of(range: &Range<'_>) -> Option<Form> {
     let shape = match range.parameter("as") {
         None => Shape::Object,
         Some("Table") if meta => Shape::Table(version?),
-        Some("PartialObjectMetadata" | "PartialObjectMetadataList") if meta => Shape::Partial(version?),
+        Some("PartialObjectMetadata" | "PartialObjectMetadataList") if meta => {
+            Shape::Partial(version?)
+        }
         Some(_) => return None,
     };
     Some(Form { encoding, shape })
@@ -115,10 +153,18 @@ fn form_of(range: &Range<'_>) -> Option<Form> {
 /// The version of aggregated discovery asked for, if it is asked for before plain JSON.
 pub(super) fn aggregated(headers: &HeaderMap) -> Option<&'static str> {
     ranges(&accept(headers)).iter().find_map(|range| {
-        let json = matches!(range.media.as_str(), "application/json" | "application/*" | "*/*");
+        let json = matches!(
+            range.media.as_str(),
+            "application/json" | "application/*" | "*/*"
+        );
         let discovery = range.parameter("g") == Some("apidiscovery.k8s.io")
             && range.parameter("as") == Some("APIGroupDiscoveryList");
-        match (json, range.parameter("as").is_some(), discovery, range.parameter("v")) {
+        match (
+            json,
+            range.parameter("as").is_some(),
+            discovery,
+            range.parameter("v"),
+        ) {
             (true, _, true, Some("v2")) => Some(Some("v2")),
             (true, _, true, Some("v2beta1")) => Some(Some("v2beta1")),
             (true, false, ..) => Some(None),
@@ -129,9 +175,12 @@ pub(super) fn aggregated(headers: &HeaderMap) -> Option<&'static str> {
 
 /// Whether JSON is acceptable at all.
 pub(super) fn takes_json(headers: &HeaderMap) -> bool {
-    ranges(&accept(headers))
-        .iter()
-        .any(|range| matches!(range.media.as_str(), "application/json" | "application/*" | "*/*"))
+    ranges(&accept(headers)).iter().any(|range| {
+        matches!(
+            range.media.as_str(),
+            "application/json" | "application/*" | "*/*"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -154,13 +203,19 @@ mod tests {
             form(&headers("application/vnd.kubernetes.protobuf")),
             Err(VerbError::NotAcceptable(_))
         ));
-        assert_eq!(form(&headers("application/json;q=0.1, application/yaml")).unwrap().encoding, Encoding::Yaml);
+        assert_eq!(
+            form(&headers("application/json;q=0.1, application/yaml"))
+                .unwrap()
+                .encoding,
+            Encoding::Yaml
+        );
         assert!(form(&headers("application/json;q=0")).is_err());
     }
 
     #[test]
     fn aggregated_discovery_is_served_to_who_asks() {
-        let both = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+        let both =
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         assert_eq!(aggregated(&headers(both)), Some("v2"));
         assert_eq!(aggregated(&headers("application/json")), None);
         assert_eq!(aggregated(&HeaderMap::new()), None);

@@ -20,7 +20,9 @@ pub struct OpenApi {
 
 /// An ETag, and a hash in URLs: SHA-256 in upper-case hexadecimal.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
 }
 
 fn with_digest(document: &Value) -> (String, String) {
@@ -35,13 +37,21 @@ impl OpenApi {
     pub fn new() -> Self {
         let mut v3 = BTreeMap::new();
         for (group, version) in versions() {
-            v3.insert(root(&group, &version), with_digest(&v3_document(&group, &version)));
+            v3.insert(
+                root(&group, &version),
+                with_digest(&v3_document(&group, &version)),
+            );
         }
         let mut index = json!({"paths": {}});
         for (path, (_, digest)) in &v3 {
-            index["paths"][path] = json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={digest}")});
+            index["paths"][path] =
+                json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={digest}")});
         }
-        Self { v2: with_digest(&v2_document()), index: with_digest(&index), v3 }
+        Self {
+            v2: with_digest(&v2_document()),
+            index: with_digest(&index),
+            v3,
+        }
     }
 
     pub(super) fn v2(&self) -> (&str, &str) {
@@ -54,7 +64,9 @@ impl OpenApi {
 
     /// The document of `api/v1` or `apis/GROUP/VERSION`.
     pub(super) fn v3(&self, path: &str) -> Option<(&str, &str)> {
-        self.v3.get(path).map(|(text, digest)| (text.as_str(), digest.as_str()))
+        self.v3
+            .get(path)
+            .map(|(text, digest)| (text.as_str(), digest.as_str()))
     }
 }
 
@@ -66,14 +78,25 @@ impl Default for OpenApi {
 
 /// `api/v1` or `apis/apps/v1`.
 fn root(group: &str, version: &str) -> String {
-    format!("{}/{}", if group.is_empty() { "api" } else { "apis" }, group_version(group, version))
+    format!(
+        "{}/{}",
+        if group.is_empty() { "api" } else { "apis" },
+        group_version(group, version)
+    )
 }
 
 /// `io.k8s.api.apps.v1.Deployment`: the names of Kubernetes' definitions.
 fn definition(descriptor: &Descriptor) -> String {
-    let group = if descriptor.group.is_empty() { "core" } else { descriptor.group };
+    let group = if descriptor.group.is_empty() {
+        "core"
+    } else {
+        descriptor.group
+    };
     let group = group.split('.').next().unwrap_or(group);
-    format!("io.k8s.api.{group}.{}.{}", descriptor.version, descriptor.kind)
+    format!(
+        "io.k8s.api.{group}.{}.{}",
+        descriptor.version, descriptor.kind
+    )
 }
 
 fn kind_extension(descriptor: &Descriptor) -> Value {
@@ -82,18 +105,29 @@ fn kind_extension(descriptor: &Descriptor) -> Value {
 
 fn schema(descriptor: &Descriptor) -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
-    let free = |description: &str| {
-        json!({"type": "object", "description": description, "x-kubernetes-preserve-unknown-fields": true})
-    };
+    let free = |description: &str| json!({"type": "object", "description": description, "x-kubernetes-preserve-unknown-fields": true});
     let mut properties = json!({
         "apiVersion": text("APIVersion defines the versioned schema of this representation of an object."),
         "kind": text("Kind is the REST resource this object represents."),
         "metadata": free("Standard object's metadata: name, namespace, labels, annotations, ownerReferences, finalizers."),
     });
-    if !matches!(descriptor.kind, "ConfigMap" | "Secret" | "Event" | "Endpoints" | "EndpointSlice" | "ServiceAccount" | "RuntimeClass") {
+    if !matches!(
+        descriptor.kind,
+        "ConfigMap"
+            | "Secret"
+            | "Event"
+            | "Endpoints"
+            | "EndpointSlice"
+            | "ServiceAccount"
+            | "RuntimeClass"
+    ) {
         properties["spec"] = free("What is wanted.");
     }
-    if descriptor.subresources.iter().any(|part| part.name == "status") {
+    if descriptor
+        .subresources
+        .iter()
+        .any(|part| part.name == "status")
+    {
         properties["status"] = free("What is.");
     }
     json!({
@@ -106,7 +140,11 @@ fn schema(descriptor: &Descriptor) -> Value {
 /// The paths of a kind: its collection and its objects.
 fn paths(descriptor: &Descriptor) -> (String, String) {
     let root = root(descriptor.group, descriptor.version);
-    let place = if descriptor.scope == Scope::Namespaced { "namespaces/{namespace}/" } else { "" };
+    let place = if descriptor.scope == Scope::Namespaced {
+        "namespaces/{namespace}/"
+    } else {
+        ""
+    };
     let collection = format!("/{root}/{place}{}", descriptor.plural);
     let object = format!("{collection}/{{name}}");
     (collection, object)
@@ -128,18 +166,33 @@ fn method(verb: Verb) -> Option<(&'static str, bool, &'static str)> {
 
 fn parameters(verb: Verb, v3: bool) -> Value {
     let names: &[&str] = match verb {
-        Verb::Create | Verb::Update | Verb::Patch => &["dryRun", "fieldManager", "fieldValidation", "pretty"],
-        Verb::Delete => &["dryRun", "gracePeriodSeconds", "propagationPolicy", "pretty"],
-        Verb::List | Verb::DeleteCollection => {
-            &["allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "watch"]
+        Verb::Create | Verb::Update | Verb::Patch => {
+            &["dryRun", "fieldManager", "fieldValidation", "pretty"]
         }
+        Verb::Delete => &[
+            "dryRun",
+            "gracePeriodSeconds",
+            "propagationPolicy",
+            "pretty",
+        ],
+        Verb::List | Verb::DeleteCollection => &[
+            "allowWatchBookmarks",
+            "continue",
+            "fieldSelector",
+            "labelSelector",
+            "limit",
+            "resourceVersion",
+            "watch",
+        ],
         _ => &["pretty", "resourceVersion"],
     };
     let parameter = |name: &&str| {
         let mut parameter = json!({"name": name, "in": "query", "uniqueItems": true});
         if v3 {
             parameter["schema"] = json!({"type": "string", "uniqueItems": true});
-            parameter.as_object_mut().map(|parameter| parameter.remove("uniqueItems"));
+            parameter
+                .as_object_mut()
+                .map(|parameter| parameter.remove("uniqueItems"));
         } else {
             parameter["type"] = json!("string");
         }
@@ -149,7 +202,11 @@ fn parameters(verb: Verb, v3: bool) -> Value {
 }
 
 fn operation(descriptor: &Descriptor, verb: Verb, action: &str, v3: bool) -> Value {
-    let reference = if v3 { "#/components/schemas/" } else { "#/definitions/" };
+    let reference = if v3 {
+        "#/components/schemas/"
+    } else {
+        "#/definitions/"
+    };
     let reference = json!({"$ref": format!("{reference}{}", definition(descriptor))});
     let content = |media: &[&str]| -> Value {
         let entry = |media: &&str| ((*media).to_owned(), json!({"schema": reference}));
@@ -164,14 +221,19 @@ fn operation(descriptor: &Descriptor, verb: Verb, action: &str, v3: bool) -> Val
         "responses": {"200": {"description": "OK"}},
     });
     if v3 {
-        operation["responses"]["200"]["content"] = content(&["application/json", "application/yaml"]);
+        operation["responses"]["200"]["content"] =
+            content(&["application/json", "application/yaml"]);
         match verb {
             Verb::Patch => {
-                let media = ["application/json-patch+json", "application/merge-patch+json"];
+                let media = [
+                    "application/json-patch+json",
+                    "application/merge-patch+json",
+                ];
                 operation["requestBody"] = json!({"required": true, "content": content(&media)});
             }
             Verb::Create | Verb::Update => {
-                operation["requestBody"] = json!({"required": true, "content": content(&["application/json"])});
+                operation["requestBody"] =
+                    json!({"required": true, "content": content(&["application/json"])});
             }
             _ => {}
         }
@@ -186,7 +248,9 @@ fn path_items(descriptor: &Descriptor, v3: bool) -> Map<String, Value> {
     let (collection, object) = paths(descriptor);
     let mut items = Map::new();
     for verb in descriptor.verbs {
-        let Some((method, single, action)) = method(*verb) else { continue };
+        let Some((method, single, action)) = method(*verb) else {
+            continue;
+        };
         let path = if single { &object } else { &collection };
         let item = items.entry(path.clone()).or_insert_with(|| json!({}));
         item[method] = operation(descriptor, *verb, action, v3);

@@ -3,7 +3,8 @@
 use super::query::Query;
 use crate::error::VerbError;
 use crate::request::{
-    DeleteOptions, FieldValidation, Freshness, ListOptions, Propagation, Target, WatchOptions, WatchStart, WriteOptions,
+    DeleteOptions, FieldValidation, Freshness, ListOptions, Propagation, Target, WatchOptions,
+    WatchStart, WriteOptions,
 };
 use crate::selection::Selection;
 use pontoon_api::{FieldError, FieldErrorKind, Revision};
@@ -18,24 +19,38 @@ fn invalid(kind: &str, field: &str, what: FieldErrorKind, message: String) -> Ve
         group: "meta.k8s.io".into(),
         kind: kind.into(),
         name: String::new(),
-        errors: vec![FieldError { field: field.into(), kind: what, message }],
+        errors: vec![FieldError {
+            field: field.into(),
+            kind: what,
+            message,
+        }],
     }
 }
 
 fn forbidden(field: &str, why: &str) -> VerbError {
-    invalid("ListOptions", field, FieldErrorKind::Forbidden, format!("Forbidden: {why}"))
+    invalid(
+        "ListOptions",
+        field,
+        FieldErrorKind::Forbidden,
+        format!("Forbidden: {why}"),
+    )
 }
 
 fn unsupported(kind: &str, field: &str, value: &str, known: &[&str]) -> VerbError {
     let known: Vec<String> = known.iter().map(|value| format!("\"{value}\"")).collect();
-    let message = format!("Unsupported value: \"{value}\": supported values: {}", known.join(", "));
+    let message = format!(
+        "Unsupported value: \"{value}\": supported values: {}",
+        known.join(", ")
+    );
     invalid(kind, field, FieldErrorKind::NotSupported, message)
 }
 
 fn revision(query: &Query) -> Result<Option<Revision>, VerbError> {
     let read = |text: &str| {
         text.parse().map_err(|_| {
-            VerbError::BadRequest(format!("Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"))
+            VerbError::BadRequest(format!(
+                "Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
+            ))
         })
     };
     query.get("resourceVersion").map(read).transpose()
@@ -55,7 +70,11 @@ fn selection(query: &Query, target: &Target) -> Result<Selection, VerbError> {
     let mut fields = query.get("fieldSelector").unwrap_or("").to_owned();
     // A watch of one object is a watch of its collection by name.
     if !target.name.is_empty() {
-        fields = format!("metadata.name={}{}{fields}", target.name, if fields.is_empty() { "" } else { "," });
+        fields = format!(
+            "metadata.name={}{}{fields}",
+            target.name,
+            if fields.is_empty() { "" } else { "," }
+        );
     }
     Selection::parse(target.kind, labels, &fields)
 }
@@ -63,17 +82,28 @@ fn selection(query: &Query, target: &Target) -> Result<Selection, VerbError> {
 /// Options of list, also of deletecollection.
 pub(super) fn list(query: &Query, target: &Target) -> Result<ListOptions, VerbError> {
     if query.optional_flag("sendInitialEvents").is_some() {
-        return Err(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        return Err(forbidden(
+            "sendInitialEvents",
+            "sendInitialEvents is forbidden for list",
+        ));
     }
-    let limit = query.number("limit")?.filter(|limit| *limit > 0).and_then(|limit| usize::try_from(limit).ok());
+    let limit = query
+        .number("limit")?
+        .filter(|limit| *limit > 0)
+        .and_then(|limit| usize::try_from(limit).ok());
     let token = query.get("continue").map(str::to_owned);
     let at = revision(query)?;
     if token.is_some() && at.is_some_and(|at| at.0 != 0) {
-        return Err(VerbError::BadRequest("specifying resource version is not allowed when using continue".into()));
+        return Err(VerbError::BadRequest(
+            "specifying resource version is not allowed when using continue".into(),
+        ));
     }
     let freshness = match (query.get("resourceVersionMatch"), at) {
         (Some(_), _) if token.is_some() => {
-            return Err(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+            return Err(forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
         }
         (Some(_), None) => {
             let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
@@ -91,10 +121,21 @@ pub(super) fn list(query: &Query, target: &Target) -> Result<ListOptions, VerbEr
         (None, Some(at)) => Freshness::NotOlderThan(at),
         (None, None) => Freshness::Newest,
         (Some(other), _) => {
-            return Err(unsupported("ListOptions", "resourceVersionMatch", other, &["Exact", "NotOlderThan"]));
+            return Err(unsupported(
+                "ListOptions",
+                "resourceVersionMatch",
+                other,
+                &["Exact", "NotOlderThan"],
+            ));
         }
     };
-    Ok(ListOptions { freshness, selection: selection(query, target)?, limit, token, bytes: usize::MAX })
+    Ok(ListOptions {
+        freshness,
+        selection: selection(query, target)?,
+        limit,
+        token,
+        bytes: usize::MAX,
+    })
 }
 
 /// Options of watch.
@@ -104,7 +145,8 @@ pub(super) fn watch(query: &Query, target: &Target) -> Result<WatchOptions, Verb
     let initial = query.optional_flag("sendInitialEvents");
     match (initial, matching) {
         (None, Some(_)) => {
-            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            let why =
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
             return Err(forbidden("resourceVersionMatch", why));
         }
         (Some(_), None) => {
@@ -112,7 +154,12 @@ pub(super) fn watch(query: &Query, target: &Target) -> Result<WatchOptions, Verb
             return Err(forbidden("resourceVersionMatch", why));
         }
         (Some(_), Some(other)) if other != "NotOlderThan" => {
-            return Err(unsupported("ListOptions", "resourceVersionMatch", other, &["NotOlderThan"]));
+            return Err(unsupported(
+                "ListOptions",
+                "resourceVersionMatch",
+                other,
+                &["NotOlderThan"],
+            ));
         }
         _ => {}
     }
@@ -127,13 +174,17 @@ pub(super) fn watch(query: &Query, target: &Target) -> Result<WatchOptions, Verb
         (Some(false), _) => WatchStart::Newest(least),
         (None, _) => WatchStart::Present(least),
     };
-    let seconds = query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0);
+    let seconds = query
+        .number("timeoutSeconds")?
+        .filter(|seconds| *seconds > 0);
     Ok(WatchOptions {
         start,
         selection: selection(query, target)?,
         bookmarks: query.flag("allowWatchBookmarks"),
         mark_initial: initial == Some(true),
-        timeout: seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
+        timeout: seconds
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map(Duration::from_secs),
     })
 }
 
@@ -142,10 +193,20 @@ pub(super) fn write(query: &Query, kind: &str) -> Result<WriteOptions, VerbError
     if let Some(manager) = query.get("fieldManager")
         && (manager.chars().count() > MANAGER_CHARACTERS || manager.chars().any(char::is_control))
     {
-        let message = format!("Invalid value: \"{manager}\": should be at most {MANAGER_CHARACTERS} printable characters");
-        return Err(invalid(kind, "fieldManager", FieldErrorKind::Invalid, message));
+        let message = format!(
+            "Invalid value: \"{manager}\": should be at most {MANAGER_CHARACTERS} printable characters"
+        );
+        return Err(invalid(
+            kind,
+            "fieldManager",
+            FieldErrorKind::Invalid,
+            message,
+        ));
     }
-    Ok(WriteOptions { dry_run: dry_run(query.all("dryRun"), kind)?, validation: validation(query, kind)? })
+    Ok(WriteOptions {
+        dry_run: dry_run(query.all("dryRun"), kind)?,
+        validation: validation(query, kind)?,
+    })
 }
 
 fn dry_run<'a>(values: impl Iterator<Item = &'a str>, kind: &str) -> Result<bool, VerbError> {
@@ -165,7 +226,12 @@ fn validation(query: &Query, kind: &str) -> Result<FieldValidation, VerbError> {
         Some("Strict") => Ok(FieldValidation::Strict),
         Some("Warn") => Ok(FieldValidation::Warn),
         Some("Ignore") => Ok(FieldValidation::Ignore),
-        Some(other) => Err(unsupported(kind, "fieldValidation", other, &["Ignore", "Strict", "Warn"])),
+        Some(other) => Err(unsupported(
+            kind,
+            "fieldValidation",
+            other,
+            &["Ignore", "Strict", "Warn"],
+        )),
     }
 }
 
@@ -174,19 +240,33 @@ pub(super) fn delete(query: &Query, body: Option<&Value>) -> Result<DeleteOption
     const KIND: &str = "DeleteOptions";
     let mut options = DeleteOptions {
         grace: query.number("gracePeriodSeconds")?,
-        propagation: query.get("propagationPolicy").map(propagation).transpose()?,
+        propagation: query
+            .get("propagationPolicy")
+            .map(propagation)
+            .transpose()?,
         dry_run: dry_run(query.all("dryRun"), KIND)?,
         ..DeleteOptions::default()
     };
     if let Some(orphan) = query.optional_flag("orphanDependents") {
-        options.propagation.get_or_insert(if orphan { Propagation::Orphan } else { Propagation::Background });
+        options.propagation.get_or_insert(if orphan {
+            Propagation::Orphan
+        } else {
+            Propagation::Background
+        });
     }
-    let Some(body) = body.filter(|body| !body.is_null()) else { return Ok(options) };
+    let Some(body) = body.filter(|body| !body.is_null()) else {
+        return Ok(options);
+    };
     if !body.is_object() {
-        return Err(VerbError::BadRequest("the body of a deletion must be DeleteOptions".into()));
+        return Err(VerbError::BadRequest(
+            "the body of a deletion must be DeleteOptions".into(),
+        ));
     }
     if !body["kind"].is_null() && body["kind"] != KIND {
-        return Err(VerbError::BadRequest(format!("the body of a deletion must be DeleteOptions, not {}", body["kind"])));
+        return Err(VerbError::BadRequest(format!(
+            "the body of a deletion must be DeleteOptions, not {}",
+            body["kind"]
+        )));
     }
     if !body["gracePeriodSeconds"].is_null() {
         let seconds = body["gracePeriodSeconds"].as_i64();
@@ -196,12 +276,20 @@ pub(super) fn delete(query: &Query, body: Option<&Value>) -> Result<DeleteOption
     if let Some(policy) = body["propagationPolicy"].as_str() {
         options.propagation = Some(propagation(policy)?);
     } else if let Some(orphan) = body["orphanDependents"].as_bool() {
-        options.propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
+        options.propagation = Some(if orphan {
+            Propagation::Orphan
+        } else {
+            Propagation::Background
+        });
     }
     let text = |value: &Value| value.as_str().map(str::to_owned);
     options.uid = text(&body["preconditions"]["uid"]);
     options.revision = text(&body["preconditions"]["resourceVersion"]);
-    let dry = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let dry = body["dryRun"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     options.dry_run |= dry_run(dry, KIND)?;
     Ok(options)
 }
@@ -213,7 +301,12 @@ fn propagation(text: &str) -> Result<Propagation, VerbError> {
         "Orphan" => Ok(Propagation::Orphan),
         other => {
             let known = ["Foreground", "Background", "Orphan"];
-            Err(unsupported("DeleteOptions", "propagationPolicy", other, &known))
+            Err(unsupported(
+                "DeleteOptions",
+                "propagationPolicy",
+                other,
+                &known,
+            ))
         }
     }
 }
@@ -228,10 +321,16 @@ mod tests {
     fn delete_options_come_from_the_body_before_the_query() {
         let query = Query::parse("gracePeriodSeconds=5&propagationPolicy=Orphan").unwrap();
         let options = delete(&query, None).unwrap();
-        assert_eq!((options.grace, options.propagation), (Some(5), Some(Propagation::Orphan)));
+        assert_eq!(
+            (options.grace, options.propagation),
+            (Some(5), Some(Propagation::Orphan))
+        );
         let body = json!({"gracePeriodSeconds": 0, "propagationPolicy": "Foreground", "preconditions": {"uid": "u"}, "dryRun": ["All"]});
         let options = delete(&query, Some(&body)).unwrap();
-        assert_eq!((options.grace, options.propagation), (Some(0), Some(Propagation::Foreground)));
+        assert_eq!(
+            (options.grace, options.propagation),
+            (Some(0), Some(Propagation::Foreground))
+        );
         assert_eq!((options.uid.as_deref(), options.dry_run), (Some("u"), true));
         let orphans = delete(&Query::default(), Some(&json!({"orphanDependents": true}))).unwrap();
         assert_eq!(orphans.propagation, Some(Propagation::Orphan));

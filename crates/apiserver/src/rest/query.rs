@@ -28,12 +28,18 @@ impl Query {
 
     /// The first value of a name, if it is there and not empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(found, value)| found == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(found, value)| found == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
 
     /// Every value of a name.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A flag, as Kubernetes reads them: absent, empty, `false` and `0` are false, anything else is true.
@@ -44,7 +50,10 @@ impl Query {
     /// As [`Query::flag`]; `None` when absent.
     pub(super) fn optional_flag(&self, name: &str) -> Option<bool> {
         let (_, value) = self.0.iter().find(|(found, _)| found == name)?;
-        Some(!matches!(value.to_ascii_lowercase().as_str(), "" | "false" | "0"))
+        Some(!matches!(
+            value.to_ascii_lowercase().as_str(),
+            "" | "false" | "0"
+        ))
     }
 
     /// A whole number.
@@ -55,7 +64,9 @@ impl Query {
         self.get(name)
             .map(|value| {
                 value.parse().map_err(|_| {
-                    VerbError::BadRequest(format!("strconv.ParseInt: parsing \"{value}\": invalid syntax ({name})"))
+                    VerbError::BadRequest(format!(
+                        "strconv.ParseInt: parsing \"{value}\": invalid syntax ({name})"
+                    ))
                 })
             })
             .transpose()

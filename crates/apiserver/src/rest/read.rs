@@ -3,10 +3,10 @@
 use super::Asked;
 use super::answer::{Answer, JSON};
 use super::negotiate::{self, Encoding, Form, Shape};
+use super::options;
 use super::query::Query;
 use super::stream;
 use super::table::{Include, Maker, partial, partial_list};
-use super::options;
 use crate::error::VerbError;
 use crate::limits::LIST_CHUNK_BYTES;
 use crate::request::Target;
@@ -30,7 +30,11 @@ pub(super) fn is_read(asked: &Asked) -> bool {
 ///
 /// # Errors
 /// What the verb says.
-pub(super) async fn answer(server: &Arc<ApiServer>, asked: Asked, target: Target) -> Result<Answer, VerbError> {
+pub(super) async fn answer(
+    server: &Arc<ApiServer>,
+    asked: Asked,
+    target: Target,
+) -> Result<Answer, VerbError> {
     let query = Query::parse(asked.parts.uri.query().unwrap_or(""))?;
     match target.subresource.as_str() {
         "log" => return stream::logs(server, &asked.caller, &target, &query).await,
@@ -59,7 +63,10 @@ pub(super) async fn answer(server: &Arc<ApiServer>, asked: Asked, target: Target
     }
     let freshness = options::get(&query)?;
     if target.subresource == "scale" {
-        let json = server.verbs.get_scale(&asked.caller, &target, freshness).await?;
+        let json = server
+            .verbs
+            .get_scale(&asked.caller, &target, freshness)
+            .await?;
         return Answer::encoded(json, form.encoding);
     }
     let object = server.verbs.get(&asked.caller, &target, freshness).await?;
@@ -71,9 +78,14 @@ fn one(object: &Object, form: Form, maker: &Maker) -> Result<Answer, VerbError> 
         Shape::Object => Answer::encoded(object.json.clone(), form.encoding),
         Shape::Table(_) => {
             let metadata = json!({"resourceVersion": object.revision.to_string()});
-            Answer::value(&maker.table([&object.value()?].into_iter(), metadata, true), form.encoding)
+            Answer::value(
+                &maker.table([&object.value()?].into_iter(), metadata, true),
+                form.encoding,
+            )
         }
-        Shape::Partial(version) => Answer::value(&partial(&object.value()?, version), form.encoding),
+        Shape::Partial(version) => {
+            Answer::value(&partial(&object.value()?, version), form.encoding)
+        }
     }
 }
 
@@ -88,16 +100,28 @@ fn list_metadata(listed: &Listed) -> Value {
     metadata
 }
 
-async fn list(descriptor: &'static Descriptor, listed: Listed, form: Form, maker: &Maker) -> Result<Answer, VerbError> {
+async fn list(
+    descriptor: &'static Descriptor,
+    listed: Listed,
+    form: Form,
+    maker: &Maker,
+) -> Result<Answer, VerbError> {
     let metadata = list_metadata(&listed);
     if form == Form::JSON {
-        return Ok(Answer::new(JSON, streamed(descriptor, &metadata, listed.objects)));
+        return Ok(Answer::new(
+            JSON,
+            streamed(descriptor, &metadata, listed.objects),
+        ));
     }
     // Parsing and rendering thousands of objects takes long enough to hold up everybody else on this thread.
     let maker = *maker;
     let api_version = descriptor.api_version();
     let render = move || -> Result<Answer, VerbError> {
-        let values: Vec<Value> = listed.objects.iter().map(|object| object.value()).collect::<Result<_, _>>()?;
+        let values: Vec<Value> = listed
+            .objects
+            .iter()
+            .map(|object| object.value())
+            .collect::<Result<_, _>>()?;
         let document = match form.shape {
             Shape::Object => json!({
                 "kind": format!("{}List", descriptor.kind), "apiVersion": api_version, "metadata": metadata,
@@ -108,7 +132,9 @@ async fn list(descriptor: &'static Descriptor, listed: Listed, form: Form, maker
         };
         Answer::value(&document, form.encoding)
     };
-    tokio::task::spawn_blocking(render).await.map_err(|error| VerbError::Internal(error.to_string()))?
+    tokio::task::spawn_blocking(render)
+        .await
+        .map_err(|error| VerbError::Internal(error.to_string()))?
 }
 
 /// A list as JSON, put together in chunks as the client takes them: never whole in memory a second time.
@@ -118,7 +144,12 @@ fn streamed(descriptor: &Descriptor, metadata: &Value, objects: Vec<Arc<Object>>
         descriptor.kind,
         descriptor.api_version()
     );
-    let size: usize = head.len() + 2 + objects.iter().map(|object| object.json.len() + 1).sum::<usize>();
+    let size: usize = head.len()
+        + 2
+        + objects
+            .iter()
+            .map(|object| object.json.len() + 1)
+            .sum::<usize>();
     if size <= LIST_CHUNK_BYTES {
         let mut whole = Vec::with_capacity(size);
         whole.extend_from_slice(head.as_bytes());
@@ -131,7 +162,14 @@ fn streamed(descriptor: &Descriptor, metadata: &Value, objects: Vec<Arc<Object>>
         whole.extend_from_slice(b"]}");
         return Body::from(whole);
     }
-    Body::from_stream(futures::stream::iter(Chunks { head: Some(head), objects, next: 0 }.map(Ok::<_, Infallible>)))
+    Body::from_stream(futures::stream::iter(
+        Chunks {
+            head: Some(head),
+            objects,
+            next: 0,
+        }
+        .map(Ok::<_, Infallible>),
+    ))
 }
 
 struct Chunks {
@@ -170,7 +208,8 @@ pub(super) fn written(json: Bytes, form: Form, maker: &Maker) -> Result<Answer, 
     if form.shape == Shape::Object {
         return Answer::encoded(json, form.encoding);
     }
-    let value: Value = serde_json::from_slice(&json).map_err(|error| VerbError::Internal(error.to_string()))?;
+    let value: Value =
+        serde_json::from_slice(&json).map_err(|error| VerbError::Internal(error.to_string()))?;
     let document = match form.shape {
         Shape::Partial(version) => partial(&value, version),
         _ => {

@@ -22,8 +22,12 @@ pub(super) fn parse(path: &str) -> Result<Route, VerbError> {
     let segments = segments(path)?;
     let texts: Vec<&str> = segments.iter().map(String::as_str).collect();
     match texts.as_slice() {
-        ["api", version, rest @ ..] if !rest.is_empty() => resource("", version, rest).map(Route::Resource),
-        ["apis", group, version, rest @ ..] if !rest.is_empty() => resource(group, version, rest).map(Route::Resource),
+        ["api", version, rest @ ..] if !rest.is_empty() => {
+            resource("", version, rest).map(Route::Resource)
+        }
+        ["apis", group, version, rest @ ..] if !rest.is_empty() => {
+            resource(group, version, rest).map(Route::Resource)
+        }
         _ => Ok(Route::Document(segments)),
     }
 }
@@ -39,14 +43,18 @@ fn segments(path: &str) -> Result<Vec<String>, VerbError> {
         .split('/')
         .map(|segment| {
             let text = decode(segment, false).ok_or_else(bad)?;
-            let strange = text.is_empty() || text == "." || text == ".." || text.contains(['/', '\0', '\\', '%']);
+            let strange = text.is_empty()
+                || text == "."
+                || text == ".."
+                || text.contains(['/', '\0', '\\', '%']);
             if strange { Err(bad()) } else { Ok(text) }
         })
         .collect()
 }
 
 fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Target, VerbError> {
-    let find = |plural: &str| kinds::by_plural(group, version, plural).ok_or(VerbError::NoSuchResource);
+    let find =
+        |plural: &str| kinds::by_plural(group, version, plural).ok_or(VerbError::NoSuchResource);
     match rest {
         // Both a namespace's own parts and its content lie below it.
         ["namespaces", name, part @ ("status" | "finalize")] if group.is_empty() => {
@@ -71,7 +79,11 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Target, VerbErr
 }
 
 /// `bindings` has no kind of its own: it is another way to `pods/NAME/binding`, which is served.
-fn find_in_namespace(group: &str, version: &str, plural: &str) -> Result<&'static dyn Kind, VerbError> {
+fn find_in_namespace(
+    group: &str,
+    version: &str,
+    plural: &str,
+) -> Result<&'static dyn Kind, VerbError> {
     kinds::by_plural(group, version, plural).ok_or(VerbError::NoSuchResource)
 }
 
@@ -84,8 +96,18 @@ fn object(kind: &'static dyn Kind, namespace: &str, tail: &[&str]) -> Result<Tar
     }
 }
 
-fn with_subresource(kind: &'static dyn Kind, namespace: &str, name: &str, part: &str) -> Result<Target, VerbError> {
-    if !kind.descriptor().subresources.iter().any(|known| known.name == part) {
+fn with_subresource(
+    kind: &'static dyn Kind,
+    namespace: &str,
+    name: &str,
+    part: &str,
+) -> Result<Target, VerbError> {
+    if !kind
+        .descriptor()
+        .subresources
+        .iter()
+        .any(|known| known.name == part)
+    {
         return Err(VerbError::NoSuchResource);
     }
     let mut target = Target::new(kind, namespace, name);
@@ -114,7 +136,10 @@ mod tests {
             ("/api/v1/namespaces/a/pods/b/status", "pods/a/b/status"),
             ("/api/v1/namespaces/a", "namespaces//a"),
             ("/api/v1/namespaces/a/status", "namespaces//a/status"),
-            ("/apis/apps/v1/namespaces/a/deployments/b/scale", "deployments.apps/a/b/scale"),
+            (
+                "/apis/apps/v1/namespaces/a/deployments/b/scale",
+                "deployments.apps/a/b/scale",
+            ),
             ("/api/v1/nodes/n%31", "nodes//n1"),
         ] {
             assert_eq!(shown(path).as_deref(), Some(expected), "{path}");
@@ -132,10 +157,23 @@ mod tests {
             "/api/v1/namespaces/a/pods/b/nope",
             "/api/v1/namespaces/a/pods/b/status/more",
         ] {
-            assert!(matches!(parse(path), Err(VerbError::NoSuchResource)), "{path}");
+            assert!(
+                matches!(parse(path), Err(VerbError::NoSuchResource)),
+                "{path}"
+            );
         }
-        for path in ["/api/v1//pods", "/api/v1/../v1/pods", "/api/v1/namespaces/a%2Fb/pods", "/api/v1/pods/%00", "/%zz", "x"] {
-            assert!(matches!(parse(path), Err(VerbError::BadRequest(_))), "{path}");
+        for path in [
+            "/api/v1//pods",
+            "/api/v1/../v1/pods",
+            "/api/v1/namespaces/a%2Fb/pods",
+            "/api/v1/pods/%00",
+            "/%zz",
+            "x",
+        ] {
+            assert!(
+                matches!(parse(path), Err(VerbError::BadRequest(_))),
+                "{path}"
+            );
         }
     }
 

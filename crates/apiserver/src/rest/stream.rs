@@ -79,9 +79,13 @@ fn render(event: &Event, form: Form, maker: &Maker, first: bool) -> Bytes {
             };
             line_of_text(kind.as_str(), &shaped.to_string())
         }
-        Event::Bookmark { revision, initial_end } => {
-            line_of_text("BOOKMARK", &bookmark(&revision.to_string(), *initial_end, form, maker).to_string())
-        }
+        Event::Bookmark {
+            revision,
+            initial_end,
+        } => line_of_text(
+            "BOOKMARK",
+            &bookmark(&revision.to_string(), *initial_end, form, maker).to_string(),
+        ),
     }
 }
 
@@ -139,7 +143,10 @@ pub(super) async fn logs(
             }
         }
     };
-    Ok(Answer::new("text/plain; charset=utf-8", Body::from_stream(body)))
+    Ok(Answer::new(
+        "text/plain; charset=utf-8",
+        Body::from_stream(body),
+    ))
 }
 
 /// The refusal of kubectl's streaming verbs, with a way out.
@@ -147,6 +154,10 @@ pub(super) fn not_yet(target: &Target) -> VerbError {
     VerbError::NotImplemented(format!(
         "{} over WebSocket is not served yet; use `pontoon {}` instead, which goes over gRPC",
         target.subresource,
-        if target.subresource == "portforward" { "port-forward" } else { "exec" },
+        if target.subresource == "portforward" {
+            "port-forward"
+        } else {
+            "exec"
+        },
     ))
 }

@@ -26,7 +26,9 @@ impl Include {
             None | Some("Metadata") => Ok(Self::Metadata),
             Some("None") => Ok(Self::None),
             Some("Object") => Ok(Self::Object),
-            Some(other) => Err(VerbError::BadRequest(format!("unrecognized includeObject value: {other:?}"))),
+            Some(other) => Err(VerbError::BadRequest(format!(
+                "unrecognized includeObject value: {other:?}"
+            ))),
         }
     }
 }
@@ -93,7 +95,11 @@ pub(super) fn partial(object: &Value, version: &str) -> Value {
 }
 
 /// A list of such.
-pub(super) fn partial_list<'a>(objects: impl Iterator<Item = &'a Value>, metadata: Value, version: &str) -> Value {
+pub(super) fn partial_list<'a>(
+    objects: impl Iterator<Item = &'a Value>,
+    metadata: Value,
+    version: &str,
+) -> Value {
     let items: Vec<Value> = objects.map(|object| partial(object, version)).collect();
     json!({
         "kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),

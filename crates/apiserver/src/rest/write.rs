@@ -25,7 +25,11 @@ const RETURNED: [&str; 3] = ["Pod", "Service", "ServiceAccount"];
 ///
 /// # Errors
 /// What the verb says; 405 for a method that the path does not have.
-pub(super) async fn answer(server: &Arc<ApiServer>, asked: Asked, target: Target) -> Result<Answer, VerbError> {
+pub(super) async fn answer(
+    server: &Arc<ApiServer>,
+    asked: Asked,
+    target: Target,
+) -> Result<Answer, VerbError> {
     let _permit = server.gates.request()?;
     let query = Query::parse(asked.parts.uri.query().unwrap_or(""))?;
     let form = negotiate::form(&asked.parts.headers)?;
@@ -35,7 +39,14 @@ pub(super) async fn answer(server: &Arc<ApiServer>, asked: Asked, target: Target
         include: Include::parse(query.get("includeObject"))?,
         now: server.verbs.world.now(),
     };
-    let work = Work { server, asked, target, query, form, maker };
+    let work = Work {
+        server,
+        asked,
+        target,
+        query,
+        form,
+        maker,
+    };
     match work.asked.method {
         Method::POST => work.post().await,
         Method::PUT => work.put().await,
@@ -56,7 +67,10 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn post(mut self) -> Result<Answer, VerbError> {
-        match (self.target.name.is_empty(), self.target.subresource.as_str()) {
+        match (
+            self.target.name.is_empty(),
+            self.target.subresource.as_str(),
+        ) {
             (true, _) => {}
             (false, "binding") => return self.bind().await,
             (false, "eviction") => return self.evict().await,
@@ -68,7 +82,11 @@ impl Work<'_> {
         }
         let options = options::write(&self.query, "CreateOptions")?;
         let document = body::document(&mut self.asked).await?;
-        let written = self.server.verbs.create(&self.asked.caller, &self.target, document, &options).await?;
+        let written = self
+            .server
+            .verbs
+            .create(&self.asked.caller, &self.target, document, &options)
+            .await?;
         self.done(written)
     }
 
@@ -78,7 +96,11 @@ impl Work<'_> {
         }
         let options = options::write(&self.query, "UpdateOptions")?;
         let document = body::document(&mut self.asked).await?;
-        let written = self.server.verbs.update(&self.asked.caller, &self.target, document, &options).await?;
+        let written = self
+            .server
+            .verbs
+            .update(&self.asked.caller, &self.target, document, &options)
+            .await?;
         self.done(written)
     }
 
@@ -104,7 +126,11 @@ impl Work<'_> {
         let Document { value, duplicates } = decode::json(&bytes)
             .map_err(|error| VerbError::BadRequest(format!("the patch cannot be read: {error}")))?;
         let caller = &self.asked.caller;
-        let written = self.server.verbs.patch(caller, &self.target, make(value), duplicates, &options).await?;
+        let written = self
+            .server
+            .verbs
+            .patch(caller, &self.target, make(value), duplicates, &options)
+            .await?;
         self.done(written)
     }
 
@@ -112,7 +138,9 @@ impl Work<'_> {
         if !self.target.subresource.is_empty() {
             return Err(VerbError::MethodNotAllowed);
         }
-        let sent = body::optional(&mut self.asked).await?.map(|document| document.value);
+        let sent = body::optional(&mut self.asked)
+            .await?
+            .map(|document| document.value);
         let options = options::delete(&self.query, sent.as_ref())?;
         let caller = &self.asked.caller;
         if self.target.name.is_empty() {
@@ -123,24 +151,38 @@ impl Work<'_> {
                 return Err(VerbError::MethodNotAllowed);
             }
             let selected = options::list(&self.query, &self.target)?;
-            let deleted = self.server.verbs.delete_collection(caller, &self.target, &selected, &options).await?;
+            let deleted = self
+                .server
+                .verbs
+                .delete_collection(caller, &self.target, &selected, &options)
+                .await?;
             return self.collection(&deleted);
         }
-        let deleted = self.server.verbs.delete(caller, &self.target, &options).await?;
+        let deleted = self
+            .server
+            .verbs
+            .delete(caller, &self.target, &options)
+            .await?;
         self.deleted(deleted)
     }
 
     async fn bind(mut self) -> Result<Answer, VerbError> {
         let options = options::write(&self.query, "CreateOptions")?;
         let document = body::document(&mut self.asked).await?;
-        self.server.verbs.bind(&self.asked.caller, &self.target, &document.value, &options).await?;
+        self.server
+            .verbs
+            .bind(&self.asked.caller, &self.target, &document.value, &options)
+            .await?;
         self.success()
     }
 
     async fn evict(mut self) -> Result<Answer, VerbError> {
         let document = body::document(&mut self.asked).await?;
         let options = options::delete(&self.query, Some(&document.value["deleteOptions"]))?;
-        self.server.verbs.evict(&self.asked.caller, &self.target, &document.value, options).await?;
+        self.server
+            .verbs
+            .evict(&self.asked.caller, &self.target, &document.value, options)
+            .await?;
         self.success()
     }
 
@@ -150,14 +192,25 @@ impl Work<'_> {
     }
 
     fn done(self, result: Written) -> Result<Answer, VerbError> {
-        let code = if result.created { StatusCode::CREATED } else { StatusCode::OK };
-        Ok(written(result.json, self.form, &self.maker)?.code(code).warnings(result.warnings))
+        let code = if result.created {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
+        Ok(written(result.json, self.form, &self.maker)?
+            .code(code)
+            .warnings(result.warnings))
     }
 
     fn deleted(self, deleted: Deleted) -> Result<Answer, VerbError> {
         let descriptor = self.target.descriptor();
         if deleted.gone && !RETURNED.contains(&descriptor.kind) {
-            let status = respond::success(&self.target.name, descriptor.group, descriptor.plural, &deleted.uid);
+            let status = respond::success(
+                &self.target.name,
+                descriptor.group,
+                descriptor.plural,
+                &deleted.uid,
+            );
             return Answer::value(&status, self.form.encoding);
         }
         written(deleted.json, self.form, &self.maker)
@@ -165,8 +218,10 @@ impl Work<'_> {
 
     fn collection(&self, deleted: &[Deleted]) -> Result<Answer, VerbError> {
         let descriptor = self.target.descriptor();
-        let items: Vec<Value> =
-            deleted.iter().filter_map(|deleted| serde_json::from_slice(&deleted.json).ok()).collect();
+        let items: Vec<Value> = deleted
+            .iter()
+            .filter_map(|deleted| serde_json::from_slice(&deleted.json).ok())
+            .collect();
         let revision = self.server.verbs.replica.view().revision();
         let list = json!({
             "kind": format!("{}List", descriptor.kind), "apiVersion": descriptor.api_version(),
@@ -177,5 +232,4 @@ impl Work<'_> {
 }
 
 /// The media types of patches.
-const PATCHES: &str =
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";

@@ -69,12 +69,17 @@ impl Verbs {
         options: &WriteOptions,
     ) -> Result<(Vec<Applied>, Revision), VerbError> {
         if documents.len() > APPLY_OBJECTS {
-            return Err(VerbError::TooLarge(format!("at most {APPLY_OBJECTS} objects can be applied at once")));
+            return Err(VerbError::TooLarge(format!(
+                "at most {APPLY_OBJECTS} objects can be applied at once"
+            )));
         }
         let items = items(documents, default_namespace, options)?;
         for _ in 0..CONFLICT_RETRIES {
             let view = self.replica.read().await?;
-            let mut draft = Draft { transaction: Transaction::default(), applied: Vec::new() };
+            let mut draft = Draft {
+                transaction: Transaction::default(),
+                applied: Vec::new(),
+            };
             for item in &items {
                 self.draft_one(caller, &view, item, &items, &mut draft)?;
             }
@@ -83,15 +88,23 @@ impl Verbs {
             }
             match self.commit(draft.transaction).await? {
                 Ok(committed) => {
-                    for applied in draft.applied.iter_mut().filter(|applied| applied.action != Action::Unchanged) {
+                    for applied in draft
+                        .applied
+                        .iter_mut()
+                        .filter(|applied| applied.action != Action::Unchanged)
+                    {
                         applied.json = json_of(&committed.objects, &applied.target)?;
                     }
                     return Ok((draft.applied, committed.revision));
                 }
-                Err(refusal) => tracing::debug!(%refusal, "an apply lost a race and is planned again"),
+                Err(refusal) => {
+                    tracing::debug!(%refusal, "an apply lost a race and is planned again")
+                }
             }
         }
-        Err(VerbError::Timeout("the objects were changed by others too often; apply again".into()))
+        Err(VerbError::Timeout(
+            "the objects were changed by others too often; apply again".into(),
+        ))
     }
 
     fn draft_one(
@@ -103,9 +116,9 @@ impl Verbs {
         draft: &mut Draft,
     ) -> Result<(), VerbError> {
         match view.get(&item.target.key()) {
-            Some(current) if current.meta.deleting => Err(item.target.conflict(
-                "the object is being deleted; wait until it is gone, then apply again",
-            )),
+            Some(current) if current.meta.deleting => Err(item
+                .target
+                .conflict("the object is being deleted; wait until it is gone, then apply again")),
             Some(current) => self.draft_change(caller, view, item, current, draft),
             None => self.draft_creation(caller, view, item, all, draft),
         }
@@ -122,7 +135,11 @@ impl Verbs {
         self.authorize(caller, Verb::Create, &item.target)?;
         let mut sent = item.sent.clone();
         remember(&mut sent, &item.sent)?;
-        let Prepared { target, mut object, mut warnings } = self.prepare_create(caller, &item.target, sent)?;
+        let Prepared {
+            target,
+            mut object,
+            mut warnings,
+        } = self.prepare_create(caller, &item.target, sent)?;
         super::classes::check(view, &target, &object)?;
         let mut guard = Transaction::default();
         guard_create(&target, &mut guard);
@@ -139,12 +156,24 @@ impl Verbs {
             }
             draft.transaction.preconditions.push(precondition);
         }
-        self.addresses.allocate(view, &target, &mut object, None, &mut draft.transaction, self.world.entropy())?;
+        self.addresses.allocate(
+            view,
+            &target,
+            &mut object,
+            None,
+            &mut draft.transaction,
+            self.world.entropy(),
+        )?;
         let form = encoded(&object)?;
         let json = form.json.clone();
         draft.transaction = std::mem::take(&mut draft.transaction).put(target.key(), form);
         warnings.splice(0..0, item.warnings.iter().cloned());
-        draft.applied.push(Applied { action: Action::Created, target, json, warnings });
+        draft.applied.push(Applied {
+            action: Action::Created,
+            target,
+            json,
+            warnings,
+        });
         Ok(())
     }
 
@@ -159,21 +188,46 @@ impl Verbs {
         self.authorize(caller, Verb::Patch, &item.target)?;
         let stored = current.value()?;
         let body = merged(&item.target, &stored, &item.sent)?;
-        let manner = Manner { verb: Verb::Patch, part: Part::Main, dry_run: false };
-        let (mut object, more) = self.prepare_update(caller, &item.target, manner, body, (current, &stored))?;
+        let manner = Manner {
+            verb: Verb::Patch,
+            part: Part::Main,
+            dry_run: false,
+        };
+        let (mut object, more) =
+            self.prepare_update(caller, &item.target, manner, body, (current, &stored))?;
         let transaction = &mut draft.transaction;
-        transaction.preconditions.push(Precondition::Revision(item.target.key(), current.revision));
-        self.addresses.allocate(view, &item.target, &mut object, Some(&stored), transaction, self.world.entropy())?;
+        transaction
+            .preconditions
+            .push(Precondition::Revision(item.target.key(), current.revision));
+        self.addresses.allocate(
+            view,
+            &item.target,
+            &mut object,
+            Some(&stored),
+            transaction,
+            self.world.entropy(),
+        )?;
         let mut warnings = item.warnings.clone();
         warnings.extend(more);
         let target = item.target.clone();
         if object == stored {
-            draft.applied.push(Applied { action: Action::Unchanged, target, json: current.json.clone(), warnings });
+            draft.applied.push(Applied {
+                action: Action::Unchanged,
+                target,
+                json: current.json.clone(),
+                warnings,
+            });
             return Ok(());
         }
         let json = plain_json(&object)?;
-        draft.transaction = std::mem::take(&mut draft.transaction).put(target.key(), encoded(&object)?);
-        draft.applied.push(Applied { action: Action::Configured, target, json, warnings });
+        draft.transaction =
+            std::mem::take(&mut draft.transaction).put(target.key(), encoded(&object)?);
+        draft.applied.push(Applied {
+            action: Action::Configured,
+            target,
+            json,
+            warnings,
+        });
         Ok(())
     }
 }
@@ -183,36 +237,61 @@ fn check_namespace(view: &View, target: &Target, live: &Precondition) -> Result<
         Some(namespace) if !namespace.meta.deleting => Ok(()),
         found => explain_create(
             target,
-            &pontoon_state::Refusal::Precondition { index: 0, key: live.key().clone(), found: found.cloned() },
+            &pontoon_state::Refusal::Precondition {
+                index: 0,
+                key: live.key().clone(),
+                found: found.cloned(),
+            },
         ),
     }
 }
 
-fn items(documents: Vec<Document>, default_namespace: &str, options: &WriteOptions) -> Result<Vec<Item>, VerbError> {
+fn items(
+    documents: Vec<Document>,
+    default_namespace: &str,
+    options: &WriteOptions,
+) -> Result<Vec<Item>, VerbError> {
     let mut seen = BTreeSet::new();
     let mut items = Vec::with_capacity(documents.len());
     for document in documents {
         let item = item(document, default_namespace, options)?;
         if !seen.insert(item.target.key()) {
-            return Err(VerbError::BadRequest(format!("{} is in the file twice", item.target.key())));
+            return Err(VerbError::BadRequest(format!(
+                "{} is in the file twice",
+                item.target.key()
+            )));
         }
         items.push(item);
     }
     Ok(items)
 }
 
-fn item(document: Document, default_namespace: &str, options: &WriteOptions) -> Result<Item, VerbError> {
+fn item(
+    document: Document,
+    default_namespace: &str,
+    options: &WriteOptions,
+) -> Result<Item, VerbError> {
     let mut sent = document.value;
     let text = |name: &str| sent[name].as_str().unwrap_or("").to_owned();
     let (version, name) = (text("apiVersion"), text("kind"));
     let kind = kinds::by_kind(&version, &name).ok_or_else(|| {
-        VerbError::BadRequest(format!("no matches for kind \"{name}\" in version \"{version}\""))
+        VerbError::BadRequest(format!(
+            "no matches for kind \"{name}\" in version \"{version}\""
+        ))
     })?;
     let mut target = Target::new(kind, "", meta_text(&sent, "name"));
     if target.is_namespaced() {
         let own = meta_text(&sent, "namespace");
-        let default = if default_namespace.is_empty() { "default" } else { default_namespace };
-        target.namespace = if own.is_empty() { default.to_owned() } else { own.to_owned() };
+        let default = if default_namespace.is_empty() {
+            "default"
+        } else {
+            default_namespace
+        };
+        target.namespace = if own.is_empty() {
+            default.to_owned()
+        } else {
+            own.to_owned()
+        };
     }
     if target.name.is_empty() {
         return Err(VerbError::BadRequest(format!(
@@ -221,17 +300,26 @@ fn item(document: Document, default_namespace: &str, options: &WriteOptions) -> 
     }
     settle(&target, &mut sent)?;
     let warnings = check_fields(&target, &sent, &document.duplicates, options.validation)?;
-    Ok(Item { target, sent, warnings })
+    Ok(Item {
+        target,
+        sent,
+        warnings,
+    })
 }
 
 /// Writes the sent configuration into the annotation that the next apply compares with.
 fn remember(object: &mut Value, sent: &Value) -> Result<(), VerbError> {
     let mut plain = sent.clone();
-    if let Some(annotations) = plain["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+    if let Some(annotations) = plain["metadata"]
+        .get_mut("annotations")
+        .and_then(Value::as_object_mut)
+    {
         annotations.remove(LAST_APPLIED);
     }
     let text = format!("{plain}\n");
-    let annotations = meta_mut(object)?.entry("annotations").or_insert_with(|| json!({}));
+    let annotations = meta_mut(object)?
+        .entry("annotations")
+        .or_insert_with(|| json!({}));
     if !annotations.is_object() {
         *annotations = json!({});
     }
@@ -241,7 +329,9 @@ fn remember(object: &mut Value, sent: &Value) -> Result<(), VerbError> {
 
 /// The stored object after a three-way merge with what is sent.
 fn merged(target: &Target, stored: &Value, sent: &Value) -> Result<Value, VerbError> {
-    let last = stored["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap_or("{}");
+    let last = stored["metadata"]["annotations"][LAST_APPLIED]
+        .as_str()
+        .unwrap_or("{}");
     let last: Value = serde_json::from_str(last).unwrap_or_else(|_| json!({}));
     let mut wanted = sent.clone();
     remember(&mut wanted, sent)?;
@@ -256,7 +346,9 @@ fn merged(target: &Target, stored: &Value, sent: &Value) -> Result<Value, VerbEr
 /// entries of lists that merge by a key.
 fn removals(last: &Value, sent: &Value, stored: &Value) -> Value {
     let mut patch = json!({});
-    let Some(members) = last.as_object() else { return patch };
+    let Some(members) = last.as_object() else {
+        return patch;
+    };
     for (name, before) in members {
         match (sent.get(name), stored.get(name)) {
             (_, None) => {}
@@ -282,7 +374,12 @@ fn removals(last: &Value, sent: &Value, stored: &Value) -> Value {
 /// Merge keys of the lists that are entry by entry merged in pods and services (`references` of Kubernetes' types).
 fn merge_key(list: &str) -> Option<&'static str> {
     Some(match list {
-        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env" | "imagePullSecrets" => "name",
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "volumes"
+        | "env"
+        | "imagePullSecrets" => "name",
         "volumeMounts" => "mountPath",
         "volumeDevices" => "devicePath",
         "hostAliases" => "ip",
@@ -300,7 +397,9 @@ fn dropped_items(list: &str, before: &Value, now: &[Value], there: &[Value]) -> 
     };
     let mut patches = Vec::new();
     for old in before.as_array().into_iter().flatten() {
-        let Some(key) = keys.iter().find(|key| old.get(**key).is_some()) else { continue };
+        let Some(key) = keys.iter().find(|key| old.get(**key).is_some()) else {
+            continue;
+        };
         let same = |item: &&Value| item.get(*key) == old.get(*key);
         match (now.iter().find(same), there.iter().find(same)) {
             (None, Some(_)) => patches.push(json!({*key: old[*key], "$patch": "delete"})),

@@ -23,7 +23,9 @@ impl Verbs {
         self.authorize(caller, Verb::Create, target)?;
         let node = binding["target"]["name"].as_str().unwrap_or("");
         if node.is_empty() {
-            return Err(VerbError::BadRequest("Binding \"\" is invalid: target.name: Required value".into()));
+            return Err(VerbError::BadRequest(
+                "Binding \"\" is invalid: target.name: Required value".into(),
+            ));
         }
         let name = meta_text(binding, "name");
         if !name.is_empty() && name != target.name {
@@ -34,10 +36,22 @@ impl Verbs {
             let current = view.get(&target.key()).ok_or_else(|| target.not_found())?;
             super::update::check_version(target, binding, current)?;
             if let Some(bound) = &current.meta.node {
-                return Err(conflict(target, &format!("pod {} is already assigned to node \"{bound}\"", target.name)));
+                return Err(conflict(
+                    target,
+                    &format!(
+                        "pod {} is already assigned to node \"{bound}\"",
+                        target.name
+                    ),
+                ));
             }
             if current.meta.deleting {
-                return Err(conflict(target, &format!("pod {} is being deleted, cannot be assigned to a host", target.name)));
+                return Err(conflict(
+                    target,
+                    &format!(
+                        "pod {} is being deleted, cannot be assigned to a host",
+                        target.name
+                    ),
+                ));
             }
             let mut pod = current.value()?;
             pod["spec"]["nodeName"] = node.into();
@@ -74,7 +88,9 @@ impl Verbs {
                 target.name
             )));
         }
-        options.dry_run |= eviction["deleteOptions"]["dryRun"].as_array().is_some_and(|dry| !dry.is_empty());
+        options.dry_run |= eviction["deleteOptions"]["dryRun"]
+            .as_array()
+            .is_some_and(|dry| !dry.is_empty());
         let mut pod = target.clone();
         pod.subresource.clear();
         self.delete_unchecked(caller, &pod, &options).await

@@ -16,20 +16,37 @@ pub(super) fn check(view: &View, target: &Target, object: &Value) -> Result<(), 
     if target.descriptor().resource() != "pods" {
         return Ok(());
     }
-    let named = |member: &str| object["spec"][member].as_str().filter(|name| !name.is_empty());
+    let named = |member: &str| {
+        object["spec"][member]
+            .as_str()
+            .filter(|name| !name.is_empty())
+    };
     if let Some(name) = named("runtimeClassName")
-        && view.get(&Key::new("runtimeclasses.node.k8s.io", "", name)).is_none()
+        && view
+            .get(&Key::new("runtimeclasses.node.k8s.io", "", name))
+            .is_none()
     {
-        return Err(forbidden(target, format!("pod rejected: RuntimeClass \"{name}\" not found")));
+        return Err(forbidden(
+            target,
+            format!("pod rejected: RuntimeClass \"{name}\" not found"),
+        ));
     }
     if let Some(name) = named("priorityClassName")
         && !PRIORITIES.contains(&name)
     {
-        return Err(forbidden(target, format!("no PriorityClass with name {name} was found")));
+        return Err(forbidden(
+            target,
+            format!("no PriorityClass with name {name} was found"),
+        ));
     }
     Ok(())
 }
 
 fn forbidden(target: &Target, detail: String) -> VerbError {
-    VerbError::Forbidden { resource: target.resource(), name: target.name.clone(), detail, cause: None }
+    VerbError::Forbidden {
+        resource: target.resource(),
+        name: target.name.clone(),
+        detail,
+        cause: None,
+    }
 }

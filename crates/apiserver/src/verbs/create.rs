@@ -35,7 +35,11 @@ impl Verbs {
         settle(target, &mut object)?;
         let warnings = check_fields(target, &object, &body.duplicates, options.validation)?;
         let stem = generate_stem(&object).to_owned();
-        let attempts = if stem.is_empty() { 1 } else { GENERATE_ATTEMPTS };
+        let attempts = if stem.is_empty() {
+            1
+        } else {
+            GENERATE_ATTEMPTS
+        };
         for attempt in 1..=attempts {
             let mut candidate = object.clone();
             if !stem.is_empty() {
@@ -61,8 +65,17 @@ impl Verbs {
     ) -> Result<Prepared, VerbError> {
         let metadata = meta_mut(&mut object)?;
         metadata.insert("uid".into(), self.world.entropy().uuid().to_string().into());
-        metadata.insert("creationTimestamp".into(), timestamp(self.world.now()).into());
-        for member in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "managedFields"] {
+        metadata.insert(
+            "creationTimestamp".into(),
+            timestamp(self.world.now()).into(),
+        );
+        for member in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "resourceVersion",
+            "managedFields",
+        ] {
             metadata.remove(member);
         }
         let mut target = target.clone();
@@ -74,38 +87,69 @@ impl Verbs {
             object: Some(&mut object),
             current: None,
         })?;
-        let admitted = target.kind.create(object).map_err(|refusal| malformed(&target, refusal))?;
-        Ok(Prepared { target, object: admitted.object, warnings: admitted.warnings })
+        let admitted = target
+            .kind
+            .create(object)
+            .map_err(|refusal| malformed(&target, refusal))?;
+        Ok(Prepared {
+            target,
+            object: admitted.object,
+            warnings: admitted.warnings,
+        })
     }
 
     async fn store_new(&self, prepared: Prepared, dry_run: bool) -> Result<Written, VerbError> {
-        let Prepared { target, object, warnings } = prepared;
+        let Prepared {
+            target,
+            object,
+            warnings,
+        } = prepared;
         for _ in 0..CONFLICT_RETRIES {
             let view = self.view_with_namespace(&target).await?;
             super::classes::check(&view, &target, &object)?;
             let mut object = object.clone();
             let mut transaction = Transaction::default();
             guard_create(&target, &mut transaction);
-            self.addresses.allocate(&view, &target, &mut object, None, &mut transaction, self.world.entropy())?;
+            self.addresses.allocate(
+                &view,
+                &target,
+                &mut object,
+                None,
+                &mut transaction,
+                self.world.entropy(),
+            )?;
             let stored = encoded(&object)?;
             if dry_run {
                 if let Some(found) = view.get(&target.key()) {
                     return Err(taken(&target, found));
                 }
-                return Ok(Written { json: stored.json, warnings, created: true });
+                return Ok(Written {
+                    json: stored.json,
+                    warnings,
+                    created: true,
+                });
             }
             match self.commit(transaction.put(target.key(), stored)).await? {
                 Ok(committed) => {
-                    return Ok(Written { json: json_of(&committed.objects, &target)?, warnings, created: true });
+                    return Ok(Written {
+                        json: json_of(&committed.objects, &target)?,
+                        warnings,
+                        created: true,
+                    });
                 }
                 Err(refusal) => explain_create(&target, &refusal)?,
             }
         }
-        Err(VerbError::Timeout("the addresses or ports of the service were taken by others too often".into()))
+        Err(VerbError::Timeout(
+            "the addresses or ports of the service were taken by others too often".into(),
+        ))
     }
 
     /// A view in which the namespace lives: the local one if it does there, else the newest.
-    pub(super) async fn view_with_namespace(&self, target: &Target) -> Result<Arc<View>, VerbError> {
+    pub(super) async fn view_with_namespace(
+        &self,
+        target: &Target,
+    ) -> Result<Arc<View>, VerbError> {
         let local = self.replica.view();
         if !target.is_namespaced() || namespace_error(&local, target).is_none() {
             return Ok(local);
@@ -120,9 +164,13 @@ impl Verbs {
 
 /// The preconditions of a creation: a free name in a living namespace.
 pub(super) fn guard_create(target: &Target, transaction: &mut Transaction) {
-    transaction.preconditions.push(Precondition::Absent(target.key()));
+    transaction
+        .preconditions
+        .push(Precondition::Absent(target.key()));
     if target.is_namespaced() {
-        transaction.preconditions.push(Precondition::Live(namespace_key(&target.namespace)));
+        transaction
+            .preconditions
+            .push(Precondition::Live(namespace_key(&target.namespace)));
     }
 }
 
@@ -161,7 +209,9 @@ fn terminating(target: &Target) -> VerbError {
     VerbError::Forbidden {
         resource: target.resource(),
         name: target.name.clone(),
-        detail: format!("unable to create new content in namespace {namespace} because it is being terminated"),
+        detail: format!(
+            "unable to create new content in namespace {namespace} because it is being terminated"
+        ),
         cause: Some((
             "NamespaceTerminating".into(),
             "metadata.namespace".into(),
@@ -173,9 +223,15 @@ fn terminating(target: &Target) -> VerbError {
 fn taken(target: &Target, found: &Object) -> VerbError {
     if found.meta.deleting {
         let resource = target.resource();
-        return VerbError::Deleting { resource, name: target.name.clone() };
+        return VerbError::Deleting {
+            resource,
+            name: target.name.clone(),
+        };
     }
-    VerbError::AlreadyExists { resource: target.resource(), name: target.name.clone() }
+    VerbError::AlreadyExists {
+        resource: target.resource(),
+        name: target.name.clone(),
+    }
 }
 
 /// Words the store's refusal of a creation; `Ok` when another attempt may succeed (an address was taken).
@@ -190,13 +246,20 @@ pub(super) fn explain_create(target: &Target, refusal: &Refusal) -> Result<(), V
         });
     }
     if &*key.resource == "namespaces" {
-        return Err(if found.is_some() { terminating(target) } else { no_namespace(&key.name) });
+        return Err(if found.is_some() {
+            terminating(target)
+        } else {
+            no_namespace(&key.name)
+        });
     }
     Ok(())
 }
 
 /// The target's own object among a transaction's writes.
-pub(super) fn json_of(objects: &[Option<Arc<Object>>], target: &Target) -> Result<Bytes, VerbError> {
+pub(super) fn json_of(
+    objects: &[Option<Arc<Object>>],
+    target: &Target,
+) -> Result<Bytes, VerbError> {
     let key = target.key();
     objects
         .iter()

@@ -36,7 +36,12 @@ impl Verbs {
     ///
     /// # Errors
     /// 403, 404, 409 when a precondition does not hold.
-    pub async fn delete(&self, caller: &Caller, target: &Target, options: &DeleteOptions) -> Result<Deleted, VerbError> {
+    pub async fn delete(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, VerbError> {
         self.authorize(caller, Verb::Delete, target)?;
         self.delete_unchecked(caller, target, options).await
     }
@@ -50,7 +55,10 @@ impl Verbs {
     ) -> Result<Deleted, VerbError> {
         for _ in 0..CONFLICT_RETRIES {
             let view = self.replica.read().await?;
-            let current = view.get(&target.key()).cloned().ok_or_else(|| target.not_found())?;
+            let current = view
+                .get(&target.key())
+                .cloned()
+                .ok_or_else(|| target.not_found())?;
             check_preconditions(target, options, &current)?;
             check_immortal(target)?;
             let stored = current.value()?;
@@ -65,12 +73,25 @@ impl Verbs {
             let gone = removable(&marked);
             let uid = current.meta.uid.clone();
             if options.dry_run {
-                return Ok(Deleted { json: if gone { current.json.clone() } else { plain_json(&marked)? }, uid, gone });
+                return Ok(Deleted {
+                    json: if gone {
+                        current.json.clone()
+                    } else {
+                        plain_json(&marked)?
+                    },
+                    uid,
+                    gone,
+                });
             }
             if marked == stored {
-                return Ok(Deleted { json: current.json.clone(), uid, gone: false });
+                return Ok(Deleted {
+                    json: current.json.clone(),
+                    uid,
+                    gone: false,
+                });
             }
-            let mut transaction = Transaction::default().require(Precondition::Revision(target.key(), current.revision));
+            let mut transaction = Transaction::default()
+                .require(Precondition::Revision(target.key(), current.revision));
             transaction = if gone {
                 self.addresses.release(&view, &current, &mut transaction);
                 transaction.delete(target.key())
@@ -78,7 +99,13 @@ impl Verbs {
                 transaction.put(target.key(), encoded(&marked)?)
             };
             match self.commit(transaction).await? {
-                Ok(committed) => return Ok(Deleted { json: json_of(&committed.objects, target)?, uid, gone }),
+                Ok(committed) => {
+                    return Ok(Deleted {
+                        json: json_of(&committed.objects, target)?,
+                        uid,
+                        gone,
+                    });
+                }
                 Err(Refusal::Precondition { .. }) => {}
                 Err(refusal) => return Err(VerbError::Unavailable(refusal.to_string())),
             }
@@ -102,7 +129,11 @@ fn check_immortal(target: &Target) -> Result<(), VerbError> {
     })
 }
 
-fn check_preconditions(target: &Target, options: &DeleteOptions, current: &Object) -> Result<(), VerbError> {
+fn check_preconditions(
+    target: &Target,
+    options: &DeleteOptions,
+    current: &Object,
+) -> Result<(), VerbError> {
     check_version(target, &json!({"metadata": {"uid": options.uid}}), current)?;
     if let Some(revision) = &options.revision
         && *revision != current.revision.to_string()
@@ -116,16 +147,31 @@ fn check_preconditions(target: &Target, options: &DeleteOptions, current: &Objec
 }
 
 /// The object as a deletion leaves it: with its time, grace and the finalizers of its propagation.
-fn mark(target: &Target, stored: &Value, options: &DeleteOptions, now: Timestamp) -> Result<Value, VerbError> {
+fn mark(
+    target: &Target,
+    stored: &Value,
+    options: &DeleteOptions,
+    now: Timestamp,
+) -> Result<Value, VerbError> {
     let mut marked = stored.clone();
     let pod = target.descriptor().kind == "Pod";
-    let grace = if pod { grace_of(stored, options.grace) } else { 0 };
-    let before = stored["metadata"].get("deletionTimestamp").is_some_and(|time| !time.is_null());
-    let granted = stored["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    let grace = if pod {
+        grace_of(stored, options.grace)
+    } else {
+        0
+    };
+    let before = stored["metadata"]
+        .get("deletionTimestamp")
+        .is_some_and(|time| !time.is_null());
+    let granted = stored["metadata"]["deletionGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(0);
     let metadata = meta_mut(&mut marked)?;
     // A deletion that runs can be hurried, not slowed.
     if !before || grace < granted {
-        let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
+        let end = now
+            .checked_add(SignedDuration::from_secs(grace))
+            .unwrap_or(Timestamp::MAX);
         metadata.insert("deletionTimestamp".into(), timestamp(end).into());
         metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
         if !before && let Some(generation) = stored["metadata"]["generation"].as_i64() {
@@ -140,13 +186,19 @@ fn mark(target: &Target, stored: &Value, options: &DeleteOptions, now: Timestamp
 }
 
 fn propagate(metadata: &mut Map<String, Value>, propagation: Option<Propagation>) {
-    let Some(propagation) = propagation else { return };
+    let Some(propagation) = propagation else {
+        return;
+    };
     let wanted = match propagation {
         Propagation::Foreground => Some(FOREGROUND),
         Propagation::Orphan => Some(ORPHAN),
         Propagation::Background => None,
     };
-    let mut finalizers: Vec<Value> = metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut finalizers: Vec<Value> = metadata
+        .get("finalizers")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     finalizers.retain(|name| {
         let name = name.as_str().unwrap_or("");
         (name != FOREGROUND && name != ORPHAN) || Some(name) == wanted
@@ -166,11 +218,16 @@ fn propagate(metadata: &mut Map<String, Value>, propagation: Option<Propagation>
 /// Seconds a pod has to end. One that no node runs, or that has ended, needs none.
 fn grace_of(pod: &Value, asked: Option<i64>) -> i64 {
     let unbound = pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty();
-    let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let ended = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
     if unbound || ended {
         return 0;
     }
-    let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(DEFAULT_GRACE);
+    let own = pod["spec"]["terminationGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(DEFAULT_GRACE);
     match asked.unwrap_or(own) {
         // Kubernetes reads a negative grace as one second.
         negative if negative < 0 => 1,

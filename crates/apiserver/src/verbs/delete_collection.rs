@@ -33,8 +33,10 @@ impl Verbs {
                 }
             }
         });
-        let deleted: Vec<Option<Deleted>> =
-            futures::stream::iter(deletions).buffered(DELETE_CONCURRENCY).try_collect().await?;
+        let deleted: Vec<Option<Deleted>> = futures::stream::iter(deletions)
+            .buffered(DELETE_CONCURRENCY)
+            .try_collect()
+            .await?;
         Ok(deleted.into_iter().flatten().collect())
     }
 }

@@ -13,19 +13,29 @@ impl Verbs {
     ///
     /// # Errors
     /// 404, 403, 410 when the past asked for is forgotten.
-    pub async fn get(&self, caller: &Caller, target: &Target, freshness: Freshness) -> Result<Arc<Object>, VerbError> {
+    pub async fn get(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        freshness: Freshness,
+    ) -> Result<Arc<Object>, VerbError> {
         self.authorize(caller, Verb::Get, target)?;
         if let Freshness::Exact(revision) = freshness {
             return self.get_at(target, revision).await;
         }
         let view = self.view(freshness).await?;
-        view.get(&target.key()).cloned().ok_or_else(|| target.not_found())
+        view.get(&target.key())
+            .cloned()
+            .ok_or_else(|| target.not_found())
     }
 
     async fn get_at(&self, target: &Target, revision: Revision) -> Result<Arc<Object>, VerbError> {
         let view = self.reached(revision).await?;
         if view.revision() == revision {
-            return view.get(&target.key()).cloned().ok_or_else(|| target.not_found());
+            return view
+                .get(&target.key())
+                .cloned()
+                .ok_or_else(|| target.not_found());
         }
         let (history, key) = (self.replica.history(), target.key());
         let found = blocking(move || history.get_at(&key, revision)).await?;
@@ -37,7 +47,9 @@ impl Verbs {
 pub(super) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, VerbError> {
-    tokio::task::spawn_blocking(read).await.map_err(|error| VerbError::Internal(error.to_string()))
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|error| VerbError::Internal(error.to_string()))
 }
 
 /// What a failed read of the past means to a client.

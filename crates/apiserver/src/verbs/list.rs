@@ -49,8 +49,11 @@ impl Token {
     }
 
     fn decode(text: &str) -> Result<Self, VerbError> {
-        let invalid = |error: String| VerbError::BadRequest(format!("continue key is not valid: {error}"));
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|error| invalid(error.to_string()))?;
+        let invalid =
+            |error: String| VerbError::BadRequest(format!("continue key is not valid: {error}"));
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|error| invalid(error.to_string()))?;
         serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))
     }
 }
@@ -78,7 +81,8 @@ struct Page {
 impl Page {
     /// Adds an object; `false` when the page is full without it.
     fn take(&mut self, object: Arc<Object>, limit: Limit) -> bool {
-        let heavy = !self.objects.is_empty() && self.bytes.saturating_add(object.json.len()) > limit.bytes;
+        let heavy =
+            !self.objects.is_empty() && self.bytes.saturating_add(object.json.len()) > limit.bytes;
         if heavy || self.objects.len() == limit.count {
             self.more = true;
             return false;
@@ -99,22 +103,39 @@ impl Verbs {
     ///
     /// # Errors
     /// 400, 403, 410 when the revision is forgotten, 504 when it is not reached.
-    pub async fn list(&self, caller: &Caller, target: &Target, options: &ListOptions) -> Result<Listed, VerbError> {
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        options: &ListOptions,
+    ) -> Result<Listed, VerbError> {
         self.authorize(caller, Verb::List, target)?;
         self.list_unchecked(target, options).await
     }
 
-    pub(super) async fn list_unchecked(&self, target: &Target, options: &ListOptions) -> Result<Listed, VerbError> {
+    pub(super) async fn list_unchecked(
+        &self,
+        target: &Target,
+        options: &ListOptions,
+    ) -> Result<Listed, VerbError> {
         let token = options.token.as_deref().map(Token::decode).transpose()?;
         let source = self.source(token.as_ref(), options.freshness).await?;
-        let after = token.as_ref().map(|token| Key::new(&target.descriptor().resource(), &token.ns, &token.name));
-        let limit = Limit { count: options.limit.unwrap_or(usize::MAX), bytes: options.bytes };
+        let after = token
+            .as_ref()
+            .map(|token| Key::new(&target.descriptor().resource(), &token.ns, &token.name));
+        let limit = Limit {
+            count: options.limit.unwrap_or(usize::MAX),
+            bytes: options.bytes,
+        };
         let (revision, page) = match &source {
-            Source::View(view) => {
-                (view.revision(), page_of_view(view, target, &options.selection, after.as_ref(), limit))
-            }
+            Source::View(view) => (
+                view.revision(),
+                page_of_view(view, target, &options.selection, after.as_ref(), limit),
+            ),
             Source::Past(revision) => {
-                let page = self.page_of_past(target, &options.selection, after, limit, *revision).await;
+                let page = self
+                    .page_of_past(target, &options.selection, after, limit, *revision)
+                    .await;
                 let page = page.map_err(|error| match (error, &token) {
                     (PastError::Compacted(_), Some(token)) => expired(token),
                     (error, _) => past(error),
@@ -123,16 +144,30 @@ impl Verbs {
             }
         };
         let remaining = left(&source, target, &options.selection, token.as_ref(), &page);
-        let next = page.more.then(|| next_token(revision, &page, remaining)).flatten();
+        let next = page
+            .more
+            .then(|| next_token(revision, &page, remaining))
+            .flatten();
         if let (Some(_), Source::View(view)) = (&next, &source) {
             self.pages.keep(view, self.world.clock().monotonic());
         }
-        Ok(Listed { revision, objects: page.objects, token: next, remaining: remaining.filter(|_| page.more) })
+        Ok(Listed {
+            revision,
+            objects: page.objects,
+            token: next,
+            remaining: remaining.filter(|_| page.more),
+        })
     }
 
-    async fn source(&self, token: Option<&Token>, freshness: Freshness) -> Result<Source, VerbError> {
+    async fn source(
+        &self,
+        token: Option<&Token>,
+        freshness: Freshness,
+    ) -> Result<Source, VerbError> {
         let revision = match (token, freshness) {
-            (Some(token), _) if token.rv == 0 => return Ok(Source::View(self.replica.read().await?)),
+            (Some(token), _) if token.rv == 0 => {
+                return Ok(Source::View(self.replica.read().await?));
+            }
             (Some(token), _) => Revision(token.rv),
             (None, Freshness::Exact(revision)) => revision,
             (None, freshness) => return Ok(Source::View(self.view(freshness).await?)),
@@ -141,7 +176,11 @@ impl Verbs {
             return Ok(Source::View(view));
         }
         let view = self.reached(revision).await?;
-        Ok(if view.revision() == revision { Source::View(view) } else { Source::Past(revision) })
+        Ok(if view.revision() == revision {
+            Source::View(view)
+        } else {
+            Source::Past(revision)
+        })
     }
 
     async fn page_of_past(
@@ -155,12 +194,26 @@ impl Verbs {
         let mut page = Page::default();
         loop {
             let (history, from) = (self.replica.history(), after.clone());
-            let (resource, scope) = (target.descriptor().resource(), target.scope().map(str::to_owned));
-            let read = move || history.list_at(&resource, scope.as_deref(), from.as_ref(), HISTORY_PAGE, revision);
+            let (resource, scope) = (
+                target.descriptor().resource(),
+                target.scope().map(str::to_owned),
+            );
+            let read = move || {
+                history.list_at(
+                    &resource,
+                    scope.as_deref(),
+                    from.as_ref(),
+                    HISTORY_PAGE,
+                    revision,
+                )
+            };
             let found = blocking(read).await.unwrap_or_else(|_| Ok(Vec::new()))?;
             let last = found.len() < HISTORY_PAGE;
             after = found.last().map(|object| object.key.clone());
-            for object in found.into_iter().filter(|object| selection.matches(target.kind, object)) {
+            for object in found
+                .into_iter()
+                .filter(|object| selection.matches(target.kind, object))
+            {
                 if !page.take(object, limit) {
                     return Ok(page);
                 }
@@ -172,9 +225,18 @@ impl Verbs {
     }
 }
 
-fn page_of_view(view: &View, target: &Target, selection: &Selection, after: Option<&Key>, limit: Limit) -> Page {
+fn page_of_view(
+    view: &View,
+    target: &Target,
+    selection: &Selection,
+    after: Option<&Key>,
+    limit: Limit,
+) -> Page {
     let mut page = Page::default();
-    for object in selection.candidates(view, target, after).filter(|object| selection.matches(target.kind, object)) {
+    for object in selection
+        .candidates(view, target, after)
+        .filter(|object| selection.matches(target.kind, object))
+    {
         if !page.take(object.clone(), limit) {
             break;
         }
@@ -183,14 +245,21 @@ fn page_of_view(view: &View, target: &Target, selection: &Selection, after: Opti
 }
 
 /// How many objects are behind this page.
-fn left(source: &Source, target: &Target, selection: &Selection, token: Option<&Token>, page: &Page) -> Option<u64> {
+fn left(
+    source: &Source,
+    target: &Target,
+    selection: &Selection,
+    token: Option<&Token>,
+    page: &Page,
+) -> Option<u64> {
     if !selection.is_everything() {
         return None;
     }
     let before = match (token, source) {
         (Some(token), _) => token.left?,
         (None, Source::View(view)) => {
-            u64::try_from(view.count(&target.descriptor().resource(), target.scope())).unwrap_or(u64::MAX)
+            u64::try_from(view.count(&target.descriptor().resource(), target.scope()))
+                .unwrap_or(u64::MAX)
         }
         (None, Source::Past(_)) => return None,
     };
@@ -199,12 +268,28 @@ fn left(source: &Source, target: &Target, selection: &Selection, token: Option<&
 
 fn next_token(revision: Revision, page: &Page, left: Option<u64>) -> Option<String> {
     let key = &page.objects.last()?.key;
-    Some(Token { rv: revision.0, ns: key.namespace.to_string(), name: key.name.to_string(), left }.encode())
+    Some(
+        Token {
+            rv: revision.0,
+            ns: key.namespace.to_string(),
+            name: key.name.to_string(),
+            left,
+        }
+        .encode(),
+    )
 }
 
 fn expired(token: &Token) -> VerbError {
-    let onward = Token { rv: 0, ns: token.ns.clone(), name: token.name.clone(), left: None };
-    VerbError::Expired { message: EXPIRED_TOKEN.into(), token: Some(onward.encode()) }
+    let onward = Token {
+        rv: 0,
+        ns: token.ns.clone(),
+        name: token.name.clone(),
+        left: None,
+    };
+    VerbError::Expired {
+        message: EXPIRED_TOKEN.into(),
+        token: Some(onward.encode()),
+    }
 }
 
 #[cfg(test)]

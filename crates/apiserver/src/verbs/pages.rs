@@ -20,10 +20,16 @@ impl Pages {
     /// Keeps a view. `now` is the monotonic time.
     pub(super) fn keep(&self, view: &Arc<View>, now: Duration) {
         let mut kept = self.kept.lock();
-        while kept.front().is_some_and(|(since, _)| now.saturating_sub(*since) > PAGE_VIEW_AGE) {
+        while kept
+            .front()
+            .is_some_and(|(since, _)| now.saturating_sub(*since) > PAGE_VIEW_AGE)
+        {
             kept.pop_front();
         }
-        if kept.iter().any(|(_, found)| found.revision() == view.revision()) {
+        if kept
+            .iter()
+            .any(|(_, found)| found.revision() == view.revision())
+        {
             return;
         }
         if kept.len() == PAGE_VIEWS {
@@ -34,6 +40,10 @@ impl Pages {
 
     /// The view at exactly this revision, if kept.
     pub(super) fn at(&self, revision: Revision) -> Option<Arc<View>> {
-        self.kept.lock().iter().find(|(_, view)| view.revision() == revision).map(|(_, view)| view.clone())
+        self.kept
+            .lock()
+            .iter()
+            .find(|(_, view)| view.revision() == revision)
+            .map(|(_, view)| view.clone())
     }
 }

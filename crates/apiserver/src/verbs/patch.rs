@@ -25,7 +25,11 @@ impl Verbs {
         if target.subresource == "scale" {
             return self.patch_scale(caller, target, &patch, options).await;
         }
-        let manner = Manner { verb: Verb::Patch, part: part_of(target)?, dry_run: options.dry_run };
+        let manner = Manner {
+            verb: Verb::Patch,
+            part: part_of(target)?,
+            dry_run: options.dry_run,
+        };
         let validation = options.validation;
         self.change(caller, target, manner, |stored| {
             let mut body = patched(target, stored, &patch)?;
@@ -41,7 +45,11 @@ impl Verbs {
 }
 
 /// Applies a patch to a value of the target's kind.
-pub(super) fn patched(target: &Target, object: &Value, patch: &PatchBody) -> Result<Value, VerbError> {
+pub(super) fn patched(
+    target: &Target,
+    object: &Value,
+    patch: &PatchBody,
+) -> Result<Value, VerbError> {
     let (patch, how) = match patch {
         PatchBody::Json(patch) => (patch, PatchType::Json),
         PatchBody::Merge(patch) => (patch, PatchType::Merge),

@@ -14,7 +14,12 @@ impl Verbs {
     ///
     /// # Errors
     /// 403, 404.
-    pub async fn get_scale(&self, caller: &Caller, target: &Target, freshness: Freshness) -> Result<Bytes, VerbError> {
+    pub async fn get_scale(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        freshness: Freshness,
+    ) -> Result<Bytes, VerbError> {
         let object = self.get(caller, target, freshness).await?;
         plain_json(&scale_of(&object.value()?))
     }
@@ -30,7 +35,8 @@ impl Verbs {
         if !name.is_empty() && name != target.name {
             return Err(super::update::wrong_name(target, name));
         }
-        self.rescale(caller, target, Verb::Update, options, |_| Ok(scale.clone())).await
+        self.rescale(caller, target, Verb::Update, options, |_| Ok(scale.clone()))
+            .await
     }
 
     pub(super) async fn patch_scale(
@@ -46,7 +52,8 @@ impl Verbs {
                 PatchBody::Json(patch) => (patch, PatchType::Json),
                 PatchBody::Merge(patch) | PatchBody::Strategic(patch) => (patch, PatchType::Merge),
             };
-            apply("Scale", scale, patch, how).map_err(|error| VerbError::BadRequest(error.to_string()))
+            apply("Scale", scale, patch, how)
+                .map_err(|error| VerbError::BadRequest(error.to_string()))
         })
         .await
     }
@@ -59,14 +66,21 @@ impl Verbs {
         options: &WriteOptions,
         mut new: impl FnMut(&Value) -> Result<Value, VerbError> + Send,
     ) -> Result<Written, VerbError> {
-        let manner = Manner { verb, part: Part::Main, dry_run: options.dry_run };
+        let manner = Manner {
+            verb,
+            part: Part::Main,
+            dry_run: options.dry_run,
+        };
         let written = self
             .change(caller, target, manner, |stored| {
                 let scale = new(&scale_of(stored))?;
                 let mut body = stored.clone();
                 body["spec"]["replicas"] = replicas(target, &scale)?.into();
                 for member in ["resourceVersion", "uid"] {
-                    match scale["metadata"].get(member).filter(|value| !value.is_null()) {
+                    match scale["metadata"]
+                        .get(member)
+                        .filter(|value| !value.is_null())
+                    {
                         Some(value) => body["metadata"][member] = value.clone(),
                         None => body["metadata"][member] = json!(""),
                     }
@@ -74,12 +88,18 @@ impl Verbs {
                 if body["metadata"]["uid"] == "" {
                     body["metadata"]["uid"] = stored["metadata"]["uid"].clone();
                 }
-                Ok(Draft { body, warnings: Vec::new() })
+                Ok(Draft {
+                    body,
+                    warnings: Vec::new(),
+                })
             })
             .await?;
-        let object: Value =
-            serde_json::from_slice(&written.json).map_err(|error| VerbError::Internal(error.to_string()))?;
-        Ok(Written { json: plain_json(&scale_of(&object))?, ..written })
+        let object: Value = serde_json::from_slice(&written.json)
+            .map_err(|error| VerbError::Internal(error.to_string()))?;
+        Ok(Written {
+            json: plain_json(&scale_of(&object))?,
+            ..written
+        })
     }
 }
 
@@ -108,7 +128,13 @@ fn replicas(target: &Target, scale: &Value) -> Result<i64, VerbError> {
 /// The Scale of an object with `spec.replicas` and `spec.selector`.
 fn scale_of(object: &Value) -> Value {
     let mut metadata = json!({});
-    for member in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+    for member in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
         if let Some(value) = object["metadata"].get(member) {
             metadata[member] = value.clone();
         }

@@ -12,8 +12,12 @@ use pontoon_state::{Object, Precondition, Refusal, Transaction};
 use serde_json::Value;
 
 /// Kinds whose updates must say which version they replace (Kubernetes' `AllowUnconditionalUpdate` is false).
-const CONDITIONAL: [&str; 4] =
-    ["leases.coordination.k8s.io", "endpointslices.discovery.k8s.io", "runtimeclasses.node.k8s.io", "serviceaccounts"];
+const CONDITIONAL: [&str; 4] = [
+    "leases.coordination.k8s.io",
+    "endpointslices.discovery.k8s.io",
+    "runtimeclasses.node.k8s.io",
+    "serviceaccounts",
+];
 
 /// One attempt's proposal: the new body made from the current object.
 pub(super) struct Draft {
@@ -62,8 +66,18 @@ impl Verbs {
             return self.finalize(target, &object, options).await;
         }
         demand_version(target, &object)?;
-        let manner = Manner { verb: Verb::Update, part: part_of(target)?, dry_run: options.dry_run };
-        self.change(caller, target, manner, |_| Ok(Draft { body: object.clone(), warnings: warnings.clone() })).await
+        let manner = Manner {
+            verb: Verb::Update,
+            part: part_of(target)?,
+            dry_run: options.dry_run,
+        };
+        self.change(caller, target, manner, |_| {
+            Ok(Draft {
+                body: object.clone(),
+                warnings: warnings.clone(),
+            })
+        })
+        .await
     }
 
     /// Changes an object by what `draft` makes of the current one; again on a lost race, unless the
@@ -77,31 +91,58 @@ impl Verbs {
     ) -> Result<Written, VerbError> {
         for _ in 0..CONFLICT_RETRIES {
             let view = self.replica.read().await?;
-            let current = view.get(&target.key()).cloned().ok_or_else(|| target.not_found())?;
+            let current = view
+                .get(&target.key())
+                .cloned()
+                .ok_or_else(|| target.not_found())?;
             let stored = current.value()?;
             let Draft { body, mut warnings } = draft(&stored)?;
-            let (mut object, more) = self.prepare_update(caller, target, manner, body, (&current, &stored))?;
+            let (mut object, more) =
+                self.prepare_update(caller, target, manner, body, (&current, &stored))?;
             warnings.extend(more);
-            let mut transaction = Transaction::default().require(Precondition::Revision(target.key(), current.revision));
+            let mut transaction = Transaction::default()
+                .require(Precondition::Revision(target.key(), current.revision));
             let entropy = self.world.entropy();
-            self.addresses.allocate(&view, target, &mut object, Some(&stored), &mut transaction, entropy)?;
+            self.addresses.allocate(
+                &view,
+                target,
+                &mut object,
+                Some(&stored),
+                &mut transaction,
+                entropy,
+            )?;
             let removed = removable(&object);
             let form = encoded(&object)?;
             if manner.dry_run {
-                return Ok(Written { json: plain_json(&object)?, warnings, created: false });
+                return Ok(Written {
+                    json: plain_json(&object)?,
+                    warnings,
+                    created: false,
+                });
             }
             transaction = if removed {
                 // What was allocated for it above is not written: the object goes instead.
-                let mut removal = Transaction::default().require(Precondition::Revision(target.key(), current.revision));
+                let mut removal = Transaction::default()
+                    .require(Precondition::Revision(target.key(), current.revision));
                 self.addresses.release(&view, &current, &mut removal);
                 removal.delete(target.key())
             } else {
                 transaction.put(target.key(), form)
             };
             match self.commit(transaction).await? {
-                Ok(_) if removed => return Ok(Written { json: plain_json(&object)?, warnings, created: false }),
+                Ok(_) if removed => {
+                    return Ok(Written {
+                        json: plain_json(&object)?,
+                        warnings,
+                        created: false,
+                    });
+                }
                 Ok(committed) => {
-                    return Ok(Written { json: json_of(&committed.objects, target)?, warnings, created: false });
+                    return Ok(Written {
+                        json: json_of(&committed.objects, target)?,
+                        warnings,
+                        created: false,
+                    });
                 }
                 Err(Refusal::Precondition { .. }) => {}
                 Err(refusal) => return Err(VerbError::Unavailable(refusal.to_string())),
@@ -121,7 +162,10 @@ impl Verbs {
     ) -> Result<(Value, Vec<String>), VerbError> {
         check_version(target, &body, current)?;
         let metadata = meta_mut(&mut body)?;
-        metadata.insert("resourceVersion".into(), current.revision.to_string().into());
+        metadata.insert(
+            "resourceVersion".into(),
+            current.revision.to_string().into(),
+        );
         metadata.remove("managedFields");
         // Kubernetes lets a client neither set nor clear these: what is stored holds.
         for member in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
@@ -138,23 +182,42 @@ impl Verbs {
             object: Some(&mut body),
             current: Some(stored),
         })?;
-        let admitted = target.kind.update(body, stored, manner.part).map_err(|refusal| malformed(target, refusal))?;
+        let admitted = target
+            .kind
+            .update(body, stored, manner.part)
+            .map_err(|refusal| malformed(target, refusal))?;
         Ok((admitted.object, admitted.warnings))
     }
 
     /// The `finalize` subresource of namespaces: the only way to change `spec.finalizers`.
-    async fn finalize(&self, target: &Target, sent: &Value, options: &WriteOptions) -> Result<Written, VerbError> {
+    async fn finalize(
+        &self,
+        target: &Target,
+        sent: &Value,
+        options: &WriteOptions,
+    ) -> Result<Written, VerbError> {
         for _ in 0..CONFLICT_RETRIES {
             let view = self.replica.read().await?;
-            let current = view.get(&target.key()).cloned().ok_or_else(|| target.not_found())?;
+            let current = view
+                .get(&target.key())
+                .cloned()
+                .ok_or_else(|| target.not_found())?;
             check_version(target, sent, &current)?;
             let mut object = current.value()?;
-            let finalizers = sent["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+            let finalizers = sent["spec"]["finalizers"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
             object["spec"]["finalizers"] = finalizers.into();
             if options.dry_run {
-                return Ok(Written { json: plain_json(&object)?, warnings: Vec::new(), created: false });
+                return Ok(Written {
+                    json: plain_json(&object)?,
+                    warnings: Vec::new(),
+                    created: false,
+                });
             }
-            let transaction = Transaction::default().require(Precondition::Revision(target.key(), current.revision));
+            let transaction = Transaction::default()
+                .require(Precondition::Revision(target.key(), current.revision));
             let transaction = if removable(&object) {
                 transaction.delete(target.key())
             } else {
@@ -162,7 +225,11 @@ impl Verbs {
             };
             if let Ok(committed) = self.commit(transaction).await? {
                 let json = json_of(&committed.objects, target)?;
-                return Ok(Written { json, warnings: Vec::new(), created: false });
+                return Ok(Written {
+                    json,
+                    warnings: Vec::new(),
+                    created: false,
+                });
             }
         }
         Err(target.conflict(VerbError::MODIFIED))
@@ -207,11 +274,17 @@ fn demand_version(target: &Target, object: &Value) -> Result<(), VerbError> {
 }
 
 /// The version and identity a body names must be the stored ones.
-pub(super) fn check_version(target: &Target, body: &Value, current: &Object) -> Result<(), VerbError> {
+pub(super) fn check_version(
+    target: &Target,
+    body: &Value,
+    current: &Object,
+) -> Result<(), VerbError> {
     let version = meta_text(body, "resourceVersion");
     if !version.is_empty() && version != "0" {
         let wanted: u64 = version.parse().map_err(|_| {
-            VerbError::BadRequest(format!("metadata.resourceVersion: Invalid value: \"{version}\": must be a number"))
+            VerbError::BadRequest(format!(
+                "metadata.resourceVersion: Invalid value: \"{version}\": must be a number"
+            ))
         })?;
         if wanted != current.revision.0 {
             return Err(target.conflict(VerbError::MODIFIED));
@@ -231,7 +304,9 @@ pub(super) fn check_version(target: &Target, body: &Value, current: &Object) -> 
 pub(crate) fn removable(object: &Value) -> bool {
     let metadata = &object["metadata"];
     let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
-    let deleting = metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null());
+    let deleting = metadata
+        .get("deletionTimestamp")
+        .is_some_and(|time| !time.is_null());
     let namespace = object["kind"] == "Namespace";
     deleting
         && empty(&metadata["finalizers"])
@@ -241,5 +316,7 @@ pub(crate) fn removable(object: &Value) -> bool {
 
 /// An object that is not stored, as bytes.
 pub(super) fn plain_json(object: &Value) -> Result<bytes::Bytes, VerbError> {
-    serde_json::to_vec(object).map(Into::into).map_err(|error| VerbError::Internal(error.to_string()))
+    serde_json::to_vec(object)
+        .map(Into::into)
+        .map_err(|error| VerbError::Internal(error.to_string()))
 }

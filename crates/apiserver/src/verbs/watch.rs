@@ -121,7 +121,11 @@ impl Verbs {
             bookmarks: options.bookmarks,
             source: Source::Feed(watch),
         };
-        Ok(Box::pin(watcher.events(present, options.mark_initial, lifetime)))
+        Ok(Box::pin(watcher.events(
+            present,
+            options.mark_initial,
+            lifetime,
+        )))
     }
 }
 
@@ -188,7 +192,10 @@ impl Watcher {
             match &mut self.source {
                 Source::Feed(watch) => {
                     if let Some(sets) = watch.poll()? {
-                        return Ok(sets.into_iter().map(|set| Arc::new(Frames::new(set))).collect());
+                        return Ok(sets
+                            .into_iter()
+                            .map(|set| Arc::new(Frames::new(set)))
+                            .collect());
                     }
                     let (replica, at) = (&self.verbs.replica, watch.revision());
                     match self.verbs.fanout.subscribe(replica, &self.resource, at) {
@@ -200,7 +207,9 @@ impl Watcher {
                 Source::Topic(topic) => match topic.next().await {
                     Ok(sets) => return Ok(sets),
                     Err(Ended::Closed) => return Err(WatchEnd::Closed),
-                    Err(Ended::Behind) => self.source = Source::Feed(self.verbs.replica.watch(topic.revision())?),
+                    Err(Ended::Behind) => {
+                        self.source = Source::Feed(self.verbs.replica.watch(topic.revision())?)
+                    }
                 },
             }
         }
@@ -217,7 +226,11 @@ impl Watcher {
     fn of_set(&self, frames: &Frames) -> Vec<Event> {
         let events = frames.changes().filter_map(|(index, change)| {
             let kind = self.kind_of(change)?;
-            Some(Event::Change { kind, object: frames.object(index, kind), line: frames.line(index, kind) })
+            Some(Event::Change {
+                kind,
+                object: frames.object(index, kind),
+                line: frames.line(index, kind),
+            })
         });
         events.collect()
     }
@@ -226,12 +239,17 @@ impl Watcher {
     fn kind_of(&self, change: &Change) -> Option<EventKind> {
         let key = &change.object().key;
         if *key.resource != *self.resource
-            || self.target.scope().is_some_and(|namespace| *key.namespace != *namespace)
+            || self
+                .target
+                .scope()
+                .is_some_and(|namespace| *key.namespace != *namespace)
         {
             return None;
         }
         let selected = |object: &Option<Arc<Object>>| {
-            object.as_ref().is_some_and(|object| self.selection.matches(self.target.kind, object))
+            object
+                .as_ref()
+                .is_some_and(|object| self.selection.matches(self.target.kind, object))
         };
         match (selected(&change.before), selected(&change.after)) {
             (false, true) => Some(EventKind::Added),
@@ -244,9 +262,10 @@ impl Watcher {
 
 fn ended(end: &WatchEnd, current: Revision) -> VerbError {
     match end {
-        WatchEnd::Expired(revision) => {
-            VerbError::Expired { message: format!("too old resource version: {revision} ({current})"), token: None }
-        }
+        WatchEnd::Expired(revision) => VerbError::Expired {
+            message: format!("too old resource version: {revision} ({current})"),
+            token: None,
+        },
         WatchEnd::Closed => VerbError::Unavailable("the server is stopping".into()),
         WatchEnd::Store(error) => {
             tracing::error!(%error, "the store cannot be read");

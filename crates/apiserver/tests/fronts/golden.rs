@@ -14,7 +14,9 @@ use std::path::Path;
 const OTHERWISE: [&str; 1] = ["GET /api/v1/pods?watch=1&resourceVersion=abc"];
 
 fn served(case: &Value) -> bool {
-    let Some(body) = case["body"].as_object() else { return true };
+    let Some(body) = case["body"].as_object() else {
+        return true;
+    };
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("");
     kinds::by_kind(text("apiVersion"), text("kind")).is_some()
 }
@@ -24,7 +26,9 @@ fn request(case: &Value) -> (Method, String, String) {
     let body = match &case["body"] {
         Value::String(text) => text.clone(),
         // The recording leaves out the bodies of these.
-        Value::Null if name.starts_with("PUT") => r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}"#.into(),
+        Value::Null if name.starts_with("PUT") => {
+            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}"#.into()
+        }
         Value::Null if name.starts_with("PATCH") => "{}".into(),
         Value::Null => String::new(),
         other => other.to_string(),
@@ -32,15 +36,28 @@ fn request(case: &Value) -> (Method, String, String) {
     if let Some((method, path)) = name.split_once(" /") {
         return (method.parse().unwrap(), format!("/{path}"), body);
     }
-    let path = case["path"].as_str().unwrap_or("/api/v1/namespaces/default/configmaps");
-    (Method::POST, format!("{path}?dryRun=All&fieldValidation=Strict"), body)
+    let path = case["path"]
+        .as_str()
+        .unwrap_or("/api/v1/namespaces/default/configmaps");
+    (
+        Method::POST,
+        format!("{path}?dryRun=All&fieldValidation=Strict"),
+        body,
+    )
 }
 
 /// The recording cuts long bodies short; these are made again.
 fn whole(name: &str, body: String) -> String {
     match name {
-        "raw: 4 MiB" => format!("{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"x\"}},\"data\":{{\"a\":\"{}\"}}}}", "x".repeat(4 << 20)),
-        "raw: deep nesting" => format!("{{\"data\":{}1{}}}", "{\"a\":".repeat(20_000), "}".repeat(20_000)),
+        "raw: 4 MiB" => format!(
+            "{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"x\"}},\"data\":{{\"a\":\"{}\"}}}}",
+            "x".repeat(4 << 20)
+        ),
+        "raw: deep nesting" => format!(
+            "{{\"data\":{}1{}}}",
+            "{\"a\":".repeat(20_000),
+            "}".repeat(20_000)
+        ),
         _ => body,
     }
 }
@@ -60,10 +77,26 @@ async fn the_recorded_answers_of_kubernetes_hold() {
         }
         checked += 1;
         let (method, path, body) = request(&case);
-        let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
-        let answer = rest.send(method, &path, &[("content-type", media)], &whole(name, body)).await;
+        let media = if method == Method::PATCH {
+            "application/merge-patch+json"
+        } else {
+            "application/json"
+        };
+        let answer = rest
+            .send(
+                method,
+                &path,
+                &[("content-type", media)],
+                &whole(name, body),
+            )
+            .await;
         let fields = |causes: &Value| -> Vec<Value> {
-            let mut fields: Vec<Value> = causes.as_array().into_iter().flatten().map(|cause| cause["field"].clone()).collect();
+            let mut fields: Vec<Value> = causes
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|cause| cause["field"].clone())
+                .collect();
             fields.sort_by_key(Value::to_string);
             fields
         };
@@ -71,11 +104,23 @@ async fn the_recorded_answers_of_kubernetes_hold() {
         let reason = case["reason"].as_str().unwrap_or("");
         let same = u64::from(answer.code) == case["code"].as_u64().unwrap()
             && (reason.is_empty() || got["reason"] == reason)
-            && (case["causes"].is_null() || fields(&got["details"]["causes"]) == fields(&case["causes"]));
+            && (case["causes"].is_null()
+                || fields(&got["details"]["causes"]) == fields(&case["causes"]));
         if !same {
-            wrong.push(format!("{name}: wanted {} {reason} {}, got {} {}", case["code"], case["causes"], answer.code, answer.text));
+            wrong.push(format!(
+                "{name}: wanted {} {reason} {}, got {} {}",
+                case["code"], case["causes"], answer.code, answer.text
+            ));
         }
     }
-    assert!(checked > 80, "only {checked} cases are about kinds that are served");
-    assert!(wrong.is_empty(), "{} of {checked}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        checked > 80,
+        "only {checked} cases are about kinds that are served"
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} of {checked}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

@@ -13,13 +13,19 @@ use suite::behaviour::Stage;
 async fn rest() -> Stage {
     let store = pontoon_state::Solo::new();
     let server = suite::server_on(store.clone()).await;
-    Stage { front: Box::new(suite::rest::Rest::new(server, suite::admin())), store }
+    Stage {
+        front: Box::new(suite::rest::Rest::new(server, suite::admin())),
+        store,
+    }
 }
 
 async fn grpc() -> Stage {
     let store = pontoon_state::Solo::new();
     let server = suite::server_on(store.clone()).await;
-    Stage { front: Box::new(suite::grpc::Grpc::new(server, suite::admin())), store }
+    Stage {
+        front: Box::new(suite::grpc::Grpc::new(server, suite::admin())),
+        store,
+    }
 }
 
 mod over_rest {

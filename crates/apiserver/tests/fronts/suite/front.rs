@@ -15,11 +15,21 @@ pub struct Place {
 
 impl Place {
     pub fn core(resource: &'static str, namespace: &str) -> Self {
-        Self { group: "", version: "v1", resource, namespace: namespace.into() }
+        Self {
+            group: "",
+            version: "v1",
+            resource,
+            namespace: namespace.into(),
+        }
     }
 
     pub fn apps(resource: &'static str, namespace: &str) -> Self {
-        Self { group: "apps", version: "v1", resource, namespace: namespace.into() }
+        Self {
+            group: "apps",
+            version: "v1",
+            resource,
+            namespace: namespace.into(),
+        }
     }
 }
 
@@ -45,7 +55,10 @@ pub struct Shown {
 
 impl Shown {
     pub fn names(&self) -> Vec<String> {
-        self.items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+        self.items
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -57,7 +70,9 @@ pub struct Failure {
 
 impl Failure {
     pub fn code(&self) -> u64 {
-        self.status["code"].as_u64().unwrap_or_else(|| panic!("no code in {}", self.status))
+        self.status["code"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no code in {}", self.status))
     }
 
     pub fn reason(&self) -> &str {
@@ -90,11 +105,30 @@ pub enum Change {
 /// A front, as its clients see it.
 #[async_trait::async_trait]
 pub trait Front: Send + Sync {
-    async fn create(&self, place: &Place, name: &str, part: &str, body: &Value, dry_run: bool) -> Result<Value, Failure>;
+    async fn create(
+        &self,
+        place: &Place,
+        name: &str,
+        part: &str,
+        body: &Value,
+        dry_run: bool,
+    ) -> Result<Value, Failure>;
     async fn get(&self, place: &Place, name: &str, part: &str) -> Result<Value, Failure>;
     async fn list(&self, place: &Place, query: &Query) -> Result<Shown, Failure>;
-    async fn update(&self, place: &Place, name: &str, part: &str, body: &Value) -> Result<Value, Failure>;
-    async fn patch(&self, place: &Place, name: &str, part: &str, change: &Change) -> Result<Value, Failure>;
+    async fn update(
+        &self,
+        place: &Place,
+        name: &str,
+        part: &str,
+        body: &Value,
+    ) -> Result<Value, Failure>;
+    async fn patch(
+        &self,
+        place: &Place,
+        name: &str,
+        part: &str,
+        change: &Change,
+    ) -> Result<Value, Failure>;
     /// `options` are DeleteOptions.
     async fn delete(&self, place: &Place, name: &str, options: &Value) -> Result<(), Failure>;
     async fn delete_all(&self, place: &Place, labels: &str) -> Result<usize, Failure>;

@@ -17,14 +17,16 @@ use wire::objects_client::ObjectsClient;
 /// A channel whose every request is `identity`'s.
 pub fn channel(server: Arc<ApiServer>, identity: Option<Identity>) -> Channel {
     let service = Service::new(server);
-    Endpoint::from_static("http://pipe").connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
-        let (service, identity) = (service.clone(), identity.clone());
-        async move {
-            let (ours, theirs) = tokio::io::duplex(1 << 20);
-            tokio::spawn(serve_stream(service, theirs, identity));
-            Ok::<_, std::io::Error>(TokioIo::new(ours))
-        }
-    }))
+    Endpoint::from_static("http://pipe").connect_with_connector_lazy(tower::service_fn(
+        move |_: http::Uri| {
+            let (service, identity) = (service.clone(), identity.clone());
+            async move {
+                let (ours, theirs) = tokio::io::duplex(1 << 20);
+                tokio::spawn(serve_stream(service, theirs, identity));
+                Ok::<_, std::io::Error>(TokioIo::new(ours))
+            }
+        },
+    ))
 }
 
 pub struct Grpc {
@@ -34,13 +36,20 @@ pub struct Grpc {
 impl Grpc {
     pub fn new(server: Arc<ApiServer>, identity: Identity) -> Self {
         let objects = ObjectsClient::new(channel(server, Some(identity)));
-        Self { objects: objects.max_decoding_message_size(pontoon_wire::MAX_MESSAGE_BYTES) }
+        Self {
+            objects: objects.max_decoding_message_size(pontoon_wire::MAX_MESSAGE_BYTES),
+        }
     }
 }
 
 pub fn failure(status: &Status) -> Failure {
-    let trailer = status.metadata().get_bin(STATUS_TRAILER).unwrap_or_else(|| panic!("no trailer: {status:?}"));
-    Failure { status: serde_json::from_slice(&trailer.to_bytes().unwrap()).unwrap() }
+    let trailer = status
+        .metadata()
+        .get_bin(STATUS_TRAILER)
+        .unwrap_or_else(|| panic!("no trailer: {status:?}"));
+    Failure {
+        status: serde_json::from_slice(&trailer.to_bytes().unwrap()).unwrap(),
+    }
 }
 
 fn target(place: &Place, name: &str, part: &str) -> Option<wire::Target> {
@@ -69,15 +78,38 @@ fn bytes(value: &Value) -> bytes::Bytes {
 
 #[async_trait::async_trait]
 impl Front for Grpc {
-    async fn create(&self, place: &Place, name: &str, part: &str, body: &Value, dry_run: bool) -> Result<Value, Failure> {
-        let options = Some(wire::WriteOptions { dry_run, ..Default::default() });
-        let request = wire::CreateRequest { target: target(place, name, part), json: bytes(body), options };
+    async fn create(
+        &self,
+        place: &Place,
+        name: &str,
+        part: &str,
+        body: &Value,
+        dry_run: bool,
+    ) -> Result<Value, Failure> {
+        let options = Some(wire::WriteOptions {
+            dry_run,
+            ..Default::default()
+        });
+        let request = wire::CreateRequest {
+            target: target(place, name, part),
+            json: bytes(body),
+            options,
+        };
         written(self.objects.clone().create(request).await)
     }
 
     async fn get(&self, place: &Place, name: &str, part: &str) -> Result<Value, Failure> {
-        let request = wire::GetRequest { target: target(place, name, part), at_revision: 0 };
-        let object = self.objects.clone().get(request).await.map_err(|status| failure(&status))?.into_inner();
+        let request = wire::GetRequest {
+            target: target(place, name, part),
+            at_revision: 0,
+        };
+        let object = self
+            .objects
+            .clone()
+            .get(request)
+            .await
+            .map_err(|status| failure(&status))?
+            .into_inner();
         Ok(value(&object))
     }
 
@@ -90,7 +122,13 @@ impl Front for Grpc {
             continue_token: query.token.clone(),
             at_revision: query.at,
         };
-        let list = self.objects.clone().list(request).await.map_err(|status| failure(&status))?.into_inner();
+        let list = self
+            .objects
+            .clone()
+            .list(request)
+            .await
+            .map_err(|status| failure(&status))?
+            .into_inner();
         Ok(Shown {
             items: list.items.iter().map(value).collect(),
             revision: list.revision,
@@ -99,12 +137,28 @@ impl Front for Grpc {
         })
     }
 
-    async fn update(&self, place: &Place, name: &str, part: &str, body: &Value) -> Result<Value, Failure> {
-        let request = wire::UpdateRequest { target: target(place, name, part), json: bytes(body), options: None };
+    async fn update(
+        &self,
+        place: &Place,
+        name: &str,
+        part: &str,
+        body: &Value,
+    ) -> Result<Value, Failure> {
+        let request = wire::UpdateRequest {
+            target: target(place, name, part),
+            json: bytes(body),
+            options: None,
+        };
         written(self.objects.clone().update(request).await)
     }
 
-    async fn patch(&self, place: &Place, name: &str, part: &str, change: &Change) -> Result<Value, Failure> {
+    async fn patch(
+        &self,
+        place: &Place,
+        name: &str,
+        part: &str,
+        change: &Change,
+    ) -> Result<Value, Failure> {
         use wire::patch_request::Type;
         let (how, body) = match change {
             Change::Json(body) => (Type::Json, body),
@@ -127,17 +181,32 @@ impl Front for Grpc {
             grace_period_seconds: options["gracePeriodSeconds"].as_i64(),
             propagation_policy: text(&options["propagationPolicy"]),
             uid: text(&options["preconditions"]["uid"]),
-            revision: text(&options["preconditions"]["resourceVersion"]).parse().unwrap_or(0),
+            revision: text(&options["preconditions"]["resourceVersion"])
+                .parse()
+                .unwrap_or(0),
             dry_run: !options["dryRun"].is_null(),
             ..Default::default()
         };
-        self.objects.clone().delete(request).await.map(|_| ()).map_err(|status| failure(&status))
+        self.objects
+            .clone()
+            .delete(request)
+            .await
+            .map(|_| ())
+            .map_err(|status| failure(&status))
     }
 
     async fn delete_all(&self, place: &Place, labels: &str) -> Result<usize, Failure> {
-        let request =
-            wire::DeleteRequest { target: target(place, "", ""), label_selector: labels.into(), ..Default::default() };
-        let answer = self.objects.clone().delete(request).await.map_err(|status| failure(&status))?;
+        let request = wire::DeleteRequest {
+            target: target(place, "", ""),
+            label_selector: labels.into(),
+            ..Default::default()
+        };
+        let answer = self
+            .objects
+            .clone()
+            .delete(request)
+            .await
+            .map_err(|status| failure(&status))?;
         Ok(answer.into_inner().objects.len())
     }
 
@@ -163,7 +232,11 @@ impl Front for Grpc {
                 wire::watch_event::Type::Unspecified => "?",
             };
             let object = event.object.as_ref().map_or(json!({}), value);
-            Ok(Seen { kind: kind.into(), object, revision: event.revision })
+            Ok(Seen {
+                kind: kind.into(),
+                object,
+                revision: event.revision,
+            })
         }))
     }
 }
