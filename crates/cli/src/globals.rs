@@ -83,6 +83,13 @@ mod tests {
     use super::duration;
     use std::time::Duration;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_duration_or_not(text in r"[0-9.hms-]{0,30}|\PC{0,20}") {
+            let _ = duration(&text);
+        }
+    }
+
     #[test]
     fn durations_read_as_go_writes_them() {
         assert_eq!(duration("30"), Ok(Duration::from_secs(30)));

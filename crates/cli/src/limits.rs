@@ -19,6 +19,9 @@ pub const DIRECTORY_DEPTH: usize = 32;
 /// How many containers' logs are followed at once: kubectl's `--max-log-requests`.
 pub const LOG_STREAMS: usize = 5;
 
+/// Of one line of a log that gets a prefix, in bytes: a longer one is cut, so that nothing is kept without bound.
+pub const LOG_LINE_BYTES: usize = 1 << 20;
+
 /// Lines of each container's log where a selector chose it: kubectl's default.
 pub const SELECTED_TAIL_LINES: i64 = 10;
 

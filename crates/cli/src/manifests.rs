@@ -276,6 +276,13 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_taken_or_refused(text in r"[a-c:{}\[\]&*!|> \n'-]{0,60}|\PC{0,40}") {
+            let _ = parse("x", text.as_bytes());
+        }
+    }
+
     #[test]
     fn json_is_read_as_yaml() {
         assert_eq!(

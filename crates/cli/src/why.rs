@@ -29,6 +29,8 @@ pub struct Facts {
 /// The answer: one sentence, what it rests on, and what to type next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Story {
+    /// Nothing is wrong: what went wrong earlier is not told.
+    well: bool,
     headline: String,
     because: Vec<String>,
     next: Vec<String>,
@@ -39,6 +41,13 @@ impl Story {
         Self {
             headline: headline.into(),
             ..Self::default()
+        }
+    }
+
+    fn well(headline: impl Into<String>) -> Self {
+        Self {
+            well: true,
+            ..Self::new(headline)
         }
     }
 
@@ -65,7 +74,7 @@ pub fn explain(facts: &Facts, now: Timestamp) -> String {
     let kind = fields::text(object, "/kind");
     let story = match kind {
         _ if object.pointer("/metadata/deletionTimestamp").is_some() => ending(object, now),
-        "Pod" => pod::story(object, facts.node.as_ref(), &facts.related.events, now),
+        "Pod" => pod::story(object, facts, now),
         "Deployment" => workload::deployment(object, &facts.related, now),
         "ReplicaSet" => workload::replica_set(object, &facts.related, now),
         "Service" => service::story(object, &facts.related, now),
@@ -185,8 +194,8 @@ fn conditions(object: &Value) -> Story {
         .filter(|condition| fields::text(condition, "/status") != "True")
         .collect();
     let story = match (conditions.is_empty(), bad.is_empty()) {
-        (true, _) => Story::new("exists; its kind does not say how it does."),
-        (false, true) => Story::new("is well: each of its conditions holds."),
+        (true, _) => Story::well("exists; its kind does not say how it does."),
+        (false, true) => Story::well("is well: each of its conditions holds."),
         (false, false) => Story::new("has conditions that do not hold."),
     };
     bad.into_iter().fold(story, |story, condition| {
@@ -226,6 +235,9 @@ fn owners(story: Story, owners: &[Value]) -> Story {
 /// The last warnings, the latest first.
 fn warnings(story: Story, events: &[Value], now: Timestamp) -> Story {
     const SHOWN: usize = 3;
+    if story.well {
+        return story;
+    }
     let mut bad: Vec<&Value> = events
         .iter()
         .filter(|event| fields::text(event, "/type") == "Warning")
@@ -233,14 +245,13 @@ fn warnings(story: Story, events: &[Value], now: Timestamp) -> Story {
     bad.sort_by_key(|event| std::cmp::Reverse(last_seen(event)));
     bad.into_iter().take(SHOWN).fold(story, |story, event| {
         let message = fields::text(event, "/message").trim();
-        if story.because.iter().any(|reason| reason.contains(message)) {
+        // Behind its first words an event often repeats what a status says.
+        let gist = message.split_once(": ").map_or(message, |(_, gist)| gist);
+        if story.because.iter().any(|reason| reason.contains(gist)) {
             return story;
         }
-        story.because(format!(
-            "{} ago, {}: {message}",
-            age(event, now),
-            fields::text(event, "/reason")
-        ))
+        let reason = fields::text(event, "/reason");
+        story.because(format!("{} ago, {reason}: {message}", age(event, now)))
     })
 }
 

@@ -106,6 +106,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    proptest::proptest! {
+        #[test]
+        fn any_columns_are_taken_or_refused(text in r"[A-C:,.{}\[\]*a-c \n]{0,30}|\PC{0,20}") {
+            for columns in [CustomColumns::parse(&text), CustomColumns::parse_file(&text)].into_iter().flatten() {
+                let _ = columns.render(&json!({"items": [{"a": [1, null]}, 3]}), true);
+            }
+        }
+    }
+
     #[test]
     fn each_column_is_a_path() {
         let columns =

@@ -83,6 +83,7 @@ async fn edit(session: &Session, console: &mut Console, subject: &Subject) -> Re
             return Ok(());
         }
         if !refused.is_empty() && body == text {
+            console.note(refused.replace("# ", "").trim_end_matches(['#', '\n']));
             let (_, kept) = file.keep().map_err(|error| CliError::Output(error.error))?;
             console.note(&format!(
                 "A copy of your changes has been stored to {:?}",

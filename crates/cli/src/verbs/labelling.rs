@@ -231,6 +231,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_arguments_are_taken_or_refused(mut words in proptest::collection::vec(r"[a-c=-]{0,6}|\PC{0,6}", 0..4)) {
+            let _ = split(&mut words, What::Annotations);
+        }
+    }
+
     #[test]
     fn changes_stand_behind_the_objects() {
         let split = |text: &str| {

@@ -305,7 +305,11 @@ impl Lines {
         }
         self.begun.extend_from_slice(piece);
         let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') else {
-            return Vec::new();
+            return if self.begun.len() > limits::LOG_LINE_BYTES {
+                self.rest()
+            } else {
+                Vec::new()
+            };
         };
         let left = self.begun.split_off(end + 1);
         let whole = std::mem::replace(&mut self.begun, left);

@@ -263,6 +263,13 @@ mod tests {
     use crate::resources::Catalog;
     use serde_json::json;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_ports_or_not(text in r"[0-9a-c:]{0,12}|\PC{0,12}") {
+            let _ = ports(&text);
+        }
+    }
+
     #[test]
     fn ports_are_local_and_remote() {
         let read = |text| ports(text).unwrap();

@@ -1,13 +1,14 @@
 //! Pods.
 
-use super::{Story, counted, said};
+use super::{Facts, Story, counted, said};
 use crate::fields;
 use jiff::Timestamp;
 use pontoon_api::kinds::duration::since;
 use serde_json::Value;
 
 /// Why a pod is as it is.
-pub(super) fn story(pod: &Value, node: Option<&Value>, events: &[Value], now: Timestamp) -> Story {
+pub(super) fn story(pod: &Value, facts: &Facts, now: Timestamp) -> Story {
+    let (node, events) = (facts.node.as_ref(), facts.related.events.as_slice());
     let name = fields::name(pod);
     let on = fields::text(pod, "/spec/nodeName");
     let phase = fields::text(pod, "/status/phase");
@@ -15,9 +16,9 @@ pub(super) fn story(pod: &Value, node: Option<&Value>, events: &[Value], now: Ti
         return unplaced(pod);
     }
     let story = match phase {
-        "Succeeded" => Story::new("has done its work: every container ended well."),
+        "Succeeded" => Story::well("has done its work: every container ended well."),
         "Failed" => failed(pod, now),
-        _ => match troubled(pod, now) {
+        _ => match troubled(pod, &facts.owners, now) {
             Some(story) => story,
             None if phase == "Running" => running(pod, events, now),
             None => starting(pod, on),
@@ -39,7 +40,7 @@ pub(super) fn story(pod: &Value, node: Option<&Value>, events: &[Value], now: Ti
 pub(super) fn in_short(pod: &Value, now: Timestamp) -> (String, bool) {
     let well = fields::condition(pod, "Ready")
         .is_some_and(|ready| fields::text(ready, "/status") == "True");
-    let story = story(pod, None, &[], now);
+    let story = story(pod, &Facts::default(), now);
     let detail = story
         .because
         .first()
@@ -114,7 +115,7 @@ fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// A container that cannot begin or keeps ending, if one does.
-fn troubled(pod: &Value, now: Timestamp) -> Option<Story> {
+fn troubled(pod: &Value, owners: &[Value], now: Timestamp) -> Option<Story> {
     let name = fields::name(pod);
     for status in statuses(pod) {
         let container = fields::text(status, "/name");
@@ -124,7 +125,7 @@ fn troubled(pod: &Value, now: Timestamp) -> Option<Story> {
             .pointer("/lastState/terminated")
             .or(status.pointer("/state/terminated"));
         match reason {
-            "" | "ContainerCreating" | "PodInitializing" => {}
+            "" | "ContainerCreating" | "PodInitializing" | "Waiting" => {}
             "CrashLoopBackOff" => {
                 let restarts = fields::integer(status, "/restartCount").unwrap_or(0);
                 let times = usize::try_from(restarts).unwrap_or(0);
@@ -150,7 +151,10 @@ fn troubled(pod: &Value, now: Timestamp) -> Option<Story> {
                         "waits: the image of container {container} cannot be had."
                     ))
                     .because(format!("{reason} of {pointer:?}: {message}"))
-                    .next(format!("pontoon set image pod/{name} {container}=IMAGE")),
+                    .next(format!(
+                        "pontoon set image {} {container}=IMAGE",
+                        changeable(pod, owners)
+                    )),
                 );
             }
             "CreateContainerConfigError" => {
@@ -171,6 +175,16 @@ fn troubled(pod: &Value, now: Timestamp) -> Option<Story> {
         }
     }
     None
+}
+
+/// What to change for a pod to be another: the outermost that made it.
+fn changeable(pod: &Value, owners: &[Value]) -> String {
+    let made = owners.last().unwrap_or(pod);
+    let kind = match fields::text(made, "/kind") {
+        "" => "pod".to_owned(),
+        kind => kind.to_lowercase(),
+    };
+    format!("{kind}/{}", fields::name(made))
 }
 
 /// How a container ended.
@@ -247,7 +261,7 @@ fn running(pod: &Value, events: &[Value], now: Timestamp) -> Story {
     let ready = fields::condition(pod, "Ready");
     if ready.is_some_and(|ready| fields::text(ready, "/status") == "True") {
         let at = ready.and_then(|ready| fields::time(ready, "/lastTransitionTime"));
-        let story = Story::new(format!(
+        let story = Story::well(format!(
             "is well: it runs, and has been ready for {}.",
             since(at, now)
         ));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 pub(super) fn story(service: &Value, related: &Related, now: Timestamp) -> Story {
     if fields::text(service, "/spec/type") == "ExternalName" {
-        return Story::new(format!(
+        return Story::well(format!(
             "is only a name: DNS answers it with {}.",
             fields::text(service, "/spec/externalName")
         ));
@@ -15,7 +15,7 @@ pub(super) fn story(service: &Value, related: &Related, now: Timestamp) -> Story
     let ready = endpoints(&related.slices, true);
     if ready > 0 {
         let waiting = endpoints(&related.slices, false);
-        let story = Story::new(format!(
+        let story = Story::well(format!(
             "is well: {} ready behind it.",
             counted(ready, "endpoint is", "endpoints are")
         ));

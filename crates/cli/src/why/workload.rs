@@ -15,7 +15,7 @@ pub(super) fn deployment(deployment: &Value, related: &Related, now: Timestamp) 
         Ok(status::Progressed::Done(_)) => {
             let wanted = fields::integer(deployment, "/spec/replicas").unwrap_or(1);
             let pods = counted(usize::try_from(wanted).unwrap_or(0), "pod is", "pods are");
-            return Story::new(format!("is well: it is rolled out, and {pods} available."));
+            return Story::well(format!("is well: it is rolled out, and {pods} available."));
         }
         Ok(status::Progressed::Waiting(_)) if paused => Story::new("waits: its rollout is paused.")
             .because("Nothing is rolled out until it is resumed.")
@@ -40,7 +40,7 @@ pub(super) fn replica_set(set: &Value, related: &Related, now: Timestamp) -> Sto
     let wanted = fields::integer(set, "/spec/replicas").unwrap_or(1);
     let (made, ready) = (number("/status/replicas"), number("/status/readyReplicas"));
     let story = if wanted == 0 {
-        return Story::new("is asked for no pods: it is an old revision, or scaled down.");
+        return Story::well("is asked for no pods: it is an old revision, or scaled down.");
     } else if made < wanted {
         Story::new(format!("lacks pods: {made} of {wanted} are made."))
     } else if ready < wanted {
@@ -48,7 +48,7 @@ pub(super) fn replica_set(set: &Value, related: &Related, now: Timestamp) -> Sto
             "waits for its pods: {ready} of {wanted} are ready."
         ))
     } else {
-        return Story::new(format!("is well: {ready} of {wanted} pods are ready."));
+        return Story::well(format!("is well: {ready} of {wanted} pods are ready."));
     };
     pods(replica_failure(story, set), &related.pods, now)
 }

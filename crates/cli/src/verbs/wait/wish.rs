@@ -152,6 +152,15 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_wish_is_taken_or_refused(text in r"(condition=|jsonpath=)?[{}.\[\]='a-c0-9]{0,20}|\PC{0,20}") {
+            if let Ok(wish) = Wish::parse(&text) {
+                let _ = wish.met(Some(&json!({"a": [1, {"b": "c"}]})));
+            }
+        }
+    }
+
     #[test]
     fn what_does_not_exist_fulfils_only_its_deletion() {
         assert!(Wish::parse("delete").unwrap().met(None).unwrap());
