@@ -9,14 +9,18 @@ use pontoon_runtime::log::{files_of, parse_entry};
 use pontoon_wire::node::v1::LogsTunnel;
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt, AsyncSeekExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, BufReader};
 use tokio::sync::watch;
 
 mod changes;
 
 use changes::Changes;
+
+/// How often the names of a log's files are looked at again when rotation is under way.
+const ROTATION_LOOKS: usize = 4;
 
 /// What part of a log is wanted, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +55,11 @@ impl Options {
 pub(crate) struct Reader {
     options: Options,
     path: PathBuf,
-    /// Rotated files that are still to be read, oldest last.
-    older: Vec<PathBuf>,
+    /// Files that are still to be read, oldest last. They are open, so that rotation cannot take them away.
+    next_files: Vec<Source>,
     file: Option<BufReader<File>>,
+    /// Which file is read.
+    inode: Option<u64>,
     line: Vec<u8>,
     left: Option<u64>,
     /// A line whose pieces have not all been seen goes on without its time.
@@ -112,47 +118,40 @@ impl Reader {
     }
 
     async fn begin(path: PathBuf, options: Options, follow: Option<Follow>) -> io::Result<Self> {
-        let files = {
-            let path = path.clone();
-            let joined = tokio::task::spawn_blocking(move || files_of(&path)).await;
-            joined.map_err(io::Error::other)?
-        };
+        let files = sources(&path).await?;
         let (skipped, offset) = match options.tail_lines {
             None => (0, 0),
             Some(lines) => tail(&files, lines).await?,
         };
-        let mut older: Vec<PathBuf> = files.into_iter().skip(skipped).collect();
-        older.reverse();
+        let mut next_files: Vec<Source> = files.into_iter().skip(skipped).collect();
+        next_files.reverse();
         let mut reader = Self {
             left: options.limit_bytes,
             options,
             path,
-            older,
+            next_files,
             file: None,
+            inode: None,
             line: Vec::new(),
             inside_line: false,
             follow,
         };
-        reader.next_file().await?;
-        if let Some(file) = &mut reader.file {
+        if reader.next_file()
+            && let Some(file) = &mut reader.file
+        {
             file.seek(io::SeekFrom::Start(offset)).await?;
         }
         Ok(reader)
     }
 
-    /// Opens the next file, if there is one.
-    async fn next_file(&mut self) -> io::Result<bool> {
-        while let Some(path) = self.older.pop() {
-            match File::open(&path).await {
-                Ok(file) => {
-                    self.file = Some(BufReader::with_capacity(LOG_CHUNK_BYTES, file));
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(false)
+    /// Goes on to the next file, if there is one.
+    fn next_file(&mut self) -> bool {
+        let Some(source) = self.next_files.pop() else {
+            return false;
+        };
+        self.inode = Some(source.inode);
+        self.file = Some(BufReader::with_capacity(LOG_CHUNK_BYTES, source.file));
+        true
     }
 
     /// The next piece, `None` at the end.
@@ -173,8 +172,7 @@ impl Reader {
             if !chunk.is_empty() {
                 return Ok(some(chunk));
             }
-            if !self.older.is_empty() {
-                self.next_file().await?;
+            if self.next_file() {
                 continue;
             }
             if !self.wait().await? {
@@ -240,34 +238,65 @@ impl Reader {
                 }
             }
         }
-        self.reopen_rotated().await?;
+        self.find_rotated().await?;
         Ok(true)
     }
 
-    /// Goes on in the fresh file when the one that is read was put aside.
-    async fn reopen_rotated(&mut self) -> io::Result<()> {
-        use std::os::unix::fs::MetadataExt;
-        let fresh = match tokio::fs::metadata(&self.path).await {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let reading = match &self.file {
-            Some(file) => Some(file.get_ref().metadata().await?.ino()),
-            None => None,
-        };
-        if reading == Some(fresh.ino()) {
-            return Ok(());
+    /// Finds the files that follow the one that is read, when that was put aside.
+    async fn find_rotated(&mut self) -> io::Result<()> {
+        let mut files = sources(&self.path).await?;
+        let reading = files.iter().position(|file| Some(file.inode) == self.inode);
+        if let Some(index) = reading {
+            files.drain(..=index);
         }
-        // The rest of the file that was put aside comes first: it is read to its end before the next is opened.
-        if self.older.is_empty() {
-            self.older.push(self.path.clone());
-        }
-        if self.file.is_none() {
-            self.next_file().await?;
-        }
+        files.reverse();
+        self.next_files = files;
         Ok(())
     }
+}
+
+/// An open file of a log.
+struct Source {
+    file: File,
+    inode: u64,
+}
+
+/// A log's files, oldest first. Rotation renames while this looks, so it looks until it sees the same twice.
+async fn sources(path: &Path) -> io::Result<Vec<Source>> {
+    let mut before = open_all(path).await?;
+    for _ in 0..ROTATION_LOOKS {
+        let present = open_all(path).await?;
+        let same = before
+            .iter()
+            .map(|s| s.inode)
+            .eq(present.iter().map(|s| s.inode));
+        before = present;
+        if same {
+            break;
+        }
+    }
+    Ok(before)
+}
+
+async fn open_all(path: &Path) -> io::Result<Vec<Source>> {
+    let path = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || -> io::Result<Vec<Source>> {
+        let mut sources: Vec<Source> = Vec::new();
+        for path in files_of(&path) {
+            let file = match std::fs::File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let inode = file.metadata()?.ino();
+            if sources.iter().all(|known| known.inode != inode) {
+                let file = File::from_std(file);
+                sources.push(Source { file, inode });
+            }
+        }
+        Ok(sources)
+    });
+    opened.await.map_err(io::Error::other)?
 }
 
 fn some(chunk: BytesMut) -> Option<Bytes> {
@@ -275,11 +304,10 @@ fn some(chunk: BytesMut) -> Option<Bytes> {
 }
 
 /// Where the last `lines` lines begin: how many files come before, and the offset in the first that counts.
-async fn tail(files: &[PathBuf], lines: u64) -> io::Result<(usize, u64)> {
+async fn tail(files: &[Source], lines: u64) -> io::Result<(usize, u64)> {
     let mut wanted = lines;
-    for (index, path) in files.iter().enumerate().rev() {
-        let found = tail_of(path, wanted).await?;
-        match found {
+    for (index, source) in files.iter().enumerate().rev() {
+        match tail_of(source, wanted).await? {
             Tail::Begins(offset) => return Ok((index, offset)),
             Tail::Fewer(count) => wanted -= count,
         }
@@ -294,12 +322,11 @@ enum Tail {
     Fewer(u64),
 }
 
-async fn tail_of(path: &Path, wanted: u64) -> io::Result<Tail> {
-    let bytes = match tokio::fs::read(path).await {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Tail::Fewer(0)),
-        Err(error) => return Err(error),
-    };
+async fn tail_of(source: &Source, wanted: u64) -> io::Result<Tail> {
+    let mut file = source.file.try_clone().await?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).await?;
+    file.rewind().await?;
     let end = bytes
         .iter()
         .rposition(|b| *b == b'\n')
