@@ -16,9 +16,9 @@ impl Progress {
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let template = if terminal.colour {
-            "{spinner:.cyan} {msg} ({elapsed})"
+            "{spinner:.cyan} {elapsed:>3} {wide_msg}"
         } else {
-            "{spinner} {msg} ({elapsed})"
+            "{spinner} {elapsed:>3} {wide_msg}"
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);

@@ -69,7 +69,13 @@ fn readiness(kind: &str, object: &Value) -> Result<Readiness, CliError> {
     Ok(match kind {
         "Deployment" => match status::of_deployment(object).map_err(CliError::usage)? {
             status::Progressed::Done(_) => Readiness::Ready,
-            status::Progressed::Waiting(text) => Readiness::Waiting(text),
+            status::Progressed::Waiting(text) => {
+                // kubectl's sentence begins with what is said already.
+                let what = text
+                    .split_once("rollout to finish: ")
+                    .map_or(text.as_str(), |(_, what)| what);
+                Readiness::Waiting(what.trim_end_matches('.').to_owned())
+            }
         },
         "ReplicaSet" => {
             let wanted = fields::integer(object, "/spec/replicas").unwrap_or(1);
