@@ -700,6 +700,33 @@ async fn events_are_told_in_order_and_with_the_object() {
 }
 
 #[tokio::test]
+async fn events_are_followed_and_chosen_by_type() {
+    let at = Harness::new().await;
+    let output = Captured::new();
+    let following = at.start(
+        "events -w --types=Warning --no-headers",
+        "",
+        output.clone(),
+        Captured::new(),
+    );
+    let event = |name: &str, kind: &str| {
+        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": "default"},
+            "involvedObject": {"kind": "Pod", "name": "web-1"}, "type": kind, "reason": name,
+            "message": "said", "lastTimestamp": "2026-01-02T03:14:05Z"})
+    };
+    let happening = async {
+        at.fake.put(event("one", "Normal"));
+        at.fake.put(event("two", "Warning"));
+        output.until("two").await;
+    };
+    tokio::select! {
+        code = following => panic!("it ended with {code}"),
+        () = happening => {}
+    }
+    assert_eq!(output.text(), "0s    Warning   two   pod/web-1   said\n");
+}
+
+#[tokio::test]
 async fn why_follows_the_owners_and_the_node() {
     let at = Harness::new().await;
     let mut waiting = pod("web-1", "Pending");

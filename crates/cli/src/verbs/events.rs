@@ -40,6 +40,14 @@ pub struct EventsArgs {
     pub output: Option<Format>,
 }
 
+/// What is told from here on.
+struct After {
+    revision: u64,
+    selection: Selection,
+    /// Whether the table still lacks them.
+    headings: bool,
+}
+
 impl EventsArgs {
     pub(crate) async fn run(
         self,
@@ -47,11 +55,7 @@ impl EventsArgs {
         console: &mut Console,
     ) -> Result<u8, CliError> {
         let kind = session.builtin("events");
-        let namespace = if self.all_namespaces {
-            ""
-        } else {
-            &session.namespace
-        };
+        let namespace = self.namespace(session);
         let selection = Selection {
             fields: self.fields(session).await?,
             ..Selection::default()
@@ -84,6 +88,28 @@ impl EventsArgs {
         if !self.watch {
             return Ok(exit::OK);
         }
+        let after = After {
+            revision,
+            selection,
+            headings,
+        };
+        self.follow(session, console, &mut table, after).await
+    }
+
+    async fn follow(
+        &self,
+        session: &Session,
+        console: &mut Console,
+        table: &mut Table,
+        after: After,
+    ) -> Result<u8, CliError> {
+        let kind = session.builtin("events");
+        let namespace = self.namespace(session);
+        let After {
+            revision,
+            selection,
+            mut headings,
+        } = after;
         let mut changes = session
             .client
             .watch(&kind.target(namespace, ""), &selection, revision)
@@ -104,7 +130,7 @@ impl EventsArgs {
                 self.print(
                     session,
                     console,
-                    &mut table,
+                    table,
                     std::slice::from_ref(&event),
                     headings,
                 )?;
@@ -112,6 +138,14 @@ impl EventsArgs {
             }
         }
         Ok(exit::OK)
+    }
+
+    fn namespace<'s>(&self, session: &'s Session) -> &'s str {
+        if self.all_namespaces {
+            ""
+        } else {
+            &session.namespace
+        }
     }
 
     async fn fields(&self, session: &Session) -> Result<String, CliError> {

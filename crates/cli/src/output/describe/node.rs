@@ -26,29 +26,7 @@ pub(super) fn describe(sheet: &mut Sheet, node: &Value, related: &Related, now: 
         "Unschedulable",
         &fields::is_true(node, "/spec/unschedulable").to_string(),
     );
-    sheet.line(0, "Conditions:");
-    sheet.line(
-        1,
-        "Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage",
-    );
-    sheet.line(
-        1,
-        "----\t------\t-----------------\t------------------\t------\t-------",
-    );
-    for condition in fields::list(node, "/status/conditions") {
-        sheet.line(
-            1,
-            &format!(
-                "{} \t{} \t{} \t{} \t{} \t{}",
-                fields::text(condition, "/type"),
-                fields::text(condition, "/status"),
-                moment(condition, "/lastHeartbeatTime"),
-                moment(condition, "/lastTransitionTime"),
-                fields::text(condition, "/reason"),
-                fields::text(condition, "/message")
-            ),
-        );
-    }
+    conditions(sheet, node);
     sheet.line(0, "Addresses:");
     for address in fields::list(node, "/status/addresses") {
         sheet.field(
@@ -78,6 +56,32 @@ pub(super) fn describe(sheet: &mut Sheet, node: &Value, related: &Related, now: 
     }
     pods(sheet, node, &related.pods, now);
     allocated(sheet, node, &related.pods);
+}
+
+fn conditions(sheet: &mut Sheet, node: &Value) {
+    sheet.line(0, "Conditions:");
+    sheet.line(
+        1,
+        "Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage",
+    );
+    sheet.line(
+        1,
+        "----\t------\t-----------------\t------------------\t------\t-------",
+    );
+    for condition in fields::list(node, "/status/conditions") {
+        sheet.line(
+            1,
+            &format!(
+                "{} \t{} \t{} \t{} \t{} \t{}",
+                fields::text(condition, "/type"),
+                fields::text(condition, "/status"),
+                moment(condition, "/lastHeartbeatTime"),
+                moment(condition, "/lastTransitionTime"),
+                fields::text(condition, "/reason"),
+                fields::text(condition, "/message")
+            ),
+        );
+    }
 }
 
 fn roles(node: &Value) -> String {

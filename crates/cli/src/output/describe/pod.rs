@@ -29,35 +29,7 @@ pub(super) fn describe(sheet: &mut Sheet, pod: &Value) {
     }
     map(sheet, 0, "Labels", pod, "/metadata/labels", "=");
     annotations(sheet, pod);
-    if text("/metadata/deletionTimestamp").is_empty() {
-        sheet.field(0, "Status", text("/status/phase"));
-    } else {
-        sheet.field(
-            0,
-            "Status",
-            &format!(
-                "Terminating (until {})",
-                moment(pod, "/metadata/deletionTimestamp")
-            ),
-        );
-        let grace = fields::integer(pod, "/metadata/deletionGracePeriodSeconds").unwrap_or(0);
-        sheet.field(0, "Termination Grace Period", &format!("{grace}s"));
-    }
-    for (label, pointer) in [("Reason", "/status/reason"), ("Message", "/status/message")] {
-        if !text(pointer).is_empty() {
-            sheet.field(0, label, text(pointer));
-        }
-    }
-    sheet.field(0, "IP", text("/status/podIP"));
-    let addresses = fields::list(pod, "/status/podIPs");
-    if addresses.is_empty() {
-        sheet.field(0, "IPs", "<none>");
-    } else {
-        sheet.line(0, "IPs:");
-        for address in addresses {
-            sheet.field(1, "IP", fields::text(address, "/ip"));
-        }
-    }
+    state(sheet, pod);
     controlled_by(sheet, pod);
     for (heading, spec, status) in [
         (
@@ -93,6 +65,40 @@ pub(super) fn tolerations(sheet: &mut Sheet, level: usize, pod: &Value) {
         .map(toleration)
         .collect();
     lines(sheet, level, "Tolerations", &shown);
+}
+
+/// What it does, why, and its addresses.
+fn state(sheet: &mut Sheet, pod: &Value) {
+    let text = |pointer: &str| fields::text(pod, pointer);
+    if text("/metadata/deletionTimestamp").is_empty() {
+        sheet.field(0, "Status", text("/status/phase"));
+    } else {
+        sheet.field(
+            0,
+            "Status",
+            &format!(
+                "Terminating (until {})",
+                moment(pod, "/metadata/deletionTimestamp")
+            ),
+        );
+        let grace = fields::integer(pod, "/metadata/deletionGracePeriodSeconds").unwrap_or(0);
+        sheet.field(0, "Termination Grace Period", &format!("{grace}s"));
+    }
+    for (label, pointer) in [("Reason", "/status/reason"), ("Message", "/status/message")] {
+        if !text(pointer).is_empty() {
+            sheet.field(0, label, text(pointer));
+        }
+    }
+    sheet.field(0, "IP", text("/status/podIP"));
+    let addresses = fields::list(pod, "/status/podIPs");
+    if addresses.is_empty() {
+        sheet.field(0, "IPs", "<none>");
+    } else {
+        sheet.line(0, "IPs:");
+        for address in addresses {
+            sheet.field(1, "IP", fields::text(address, "/ip"));
+        }
+    }
 }
 
 fn conditions(sheet: &mut Sheet, pod: &Value) {
