@@ -176,7 +176,7 @@ impl Cluster {
             .arg(self.data_dir());
         command.args(&self.arguments).args(more).env(
             "RUST_LOG",
-            std::env::var("PONTOON_TEST_LOG").unwrap_or_else(|_| "info".into()),
+            std::env::var("PONTOON_TEST_LOG").unwrap_or_else(|_| "info,openraft=warn".into()),
         );
         command
     }
