@@ -192,6 +192,9 @@ fn split_columns(line: &str) -> Vec<String> {
 fn words(column: &str) -> String {
     let is_separator =
         |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '_' | '+'));
+    if let Some((name @ "resourceVersion", _)) = column.split_once(": ") {
+        return format!("{name}: <revision>");
+    }
     let mut result = String::new();
     let mut rest = column;
     while !rest.is_empty() {
