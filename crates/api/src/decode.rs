@@ -276,6 +276,21 @@ mod tests {
         assert!(yaml(deep.as_bytes()).is_err());
     }
 
+    #[test]
+    fn the_deepest_document_fits_the_stack_that_threads_are_given() {
+        let deep = |levels: usize| format!("{}1{}", "{\"a\": ".repeat(levels), "}".repeat(levels));
+        let read = move || {
+            for levels in [DOCUMENT_DEPTH + 1, 1_000, 100_000] {
+                assert!(json(deep(levels).as_bytes()).is_err());
+                assert!(yaml(deep(levels).as_bytes()).is_err());
+                assert!(yaml("- ".repeat(levels).as_bytes()).is_err());
+            }
+            assert!(yaml(deep(DOCUMENT_DEPTH - 8).as_bytes()).is_ok());
+        };
+        let thread = std::thread::Builder::new().stack_size(crate::limits::DECODE_STACK_BYTES);
+        thread.spawn(read).unwrap().join().unwrap();
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -14,6 +14,10 @@ pub const PATCH_OPERATIONS: usize = 10_000;
 /// Deepest nesting of a JSON or YAML document: serde_json's own recursion limit.
 pub const DOCUMENT_DEPTH: usize = 128;
 
+/// Stack of a thread that reads documents. The YAML parser takes up to 20 KiB per level of nesting where it is not optimised;
+/// 2 MiB, a thread's default, end before [`DOCUMENT_DEPTH`] is reached, and with them the process.
+pub const DECODE_STACK_BYTES: usize = 8 << 20;
+
 /// Most values in one protobuf body. Two bytes can make an item of a list, which as JSON takes seven or more, and an
 /// item takes some hundred bytes of memory. The largest object of real life has a tenth of this.
 pub const PROTOBUF_VALUES: usize = 250_000;

@@ -35,6 +35,8 @@ const ADMINISTRATOR: &str = "pontoon-admin";
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // A limit, not a size: pages are taken as they are touched.
+        .thread_stack_size(pontoon_api::limits::DECODE_STACK_BYTES)
         .build()
         .context("cannot start threads")
 }
