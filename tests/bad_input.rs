@@ -475,7 +475,11 @@ fn manifests() -> Vec<(&'static str, String, &'static str)> {
             deployment(),
             "selector",
         ),
-        ("oversized object", big(), "Too long: may not be more than 1048576 bytes"),
+        (
+            "oversized object",
+            big(),
+            "Too long: may not be more than 1048576 bytes",
+        ),
         ("alias bomb", alias_bomb(), ""),
         ("deep nesting", deep(20_000), ""),
     ]

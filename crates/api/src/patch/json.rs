@@ -38,9 +38,15 @@ pub(super) fn apply(object: &Value, patch: &Value) -> Result<Value, PatchError> 
 /// `test` for null holds where there is nothing, as in the implementation that Kubernetes uses (RFC 6902 would have it fail): controllers
 /// add their finalizer to a list that is not there by it.
 fn is_test_for_absence(object: &Value, operation: &PatchOperation) -> bool {
-    let PatchOperation::Test(test) = operation else { return false };
-    let Some((parent, _)) = test.path.as_str().rsplit_once('/') else { return false };
-    test.value.is_null() && object.pointer(parent).is_some_and(Value::is_object) && object.pointer(test.path.as_str()).is_none()
+    let PatchOperation::Test(test) = operation else {
+        return false;
+    };
+    let Some((parent, _)) = test.path.as_str().rsplit_once('/') else {
+        return false;
+    };
+    test.value.is_null()
+        && object.pointer(parent).is_some_and(Value::is_object)
+        && object.pointer(test.path.as_str()).is_none()
 }
 
 fn copied_bytes(object: &Value, operation: &PatchOperation) -> usize {
@@ -79,9 +85,15 @@ mod tests {
         ]);
         let patched = apply(&json!({"metadata": {}}), &patch).unwrap();
         assert_eq!(patched, json!({"metadata": {"finalizers": ["x"]}}));
-        assert!(matches!(apply(&patched, &patch), Err(PatchError::DoesNotApply(_))));
+        assert!(matches!(
+            apply(&patched, &patch),
+            Err(PatchError::DoesNotApply(_))
+        ));
         let nowhere = json!([{"op": "test", "path": "/a/b", "value": null}]);
-        assert!(matches!(apply(&json!({}), &nowhere), Err(PatchError::DoesNotApply(_))));
+        assert!(matches!(
+            apply(&json!({}), &nowhere),
+            Err(PatchError::DoesNotApply(_))
+        ));
     }
 
     #[test]
