@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 /// What a pod's task is told.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub(crate) struct Assignment {
     pub(crate) references: Arc<References>,
     /// The references as they came, for the ledger.
     pub(crate) raw: Vec<Box<RawValue>>,
+    /// W3C `traceparent` of the write that brought it; may be empty.
+    pub(crate) trace: String,
 }
 
 /// The task's end of its queue and everything it owns.
@@ -60,6 +63,8 @@ pub(crate) struct PodTask {
     driver: Arc<Driver>,
     machine: Machine,
     raw: Vec<Box<RawValue>>,
+    /// The trace of the write that last assigned the pod: what is done for it goes on with it.
+    trace: String,
     messages: mpsc::Receiver<Message>,
     inputs: mpsc::Receiver<Input>,
     answers: mpsc::Sender<Input>,
@@ -91,6 +96,7 @@ impl PodTask {
         Self {
             driver: Arc::new(driver),
             raw: assignment.raw.clone(),
+            trace: assignment.trace.clone(),
             messages,
             inputs,
             answers,
@@ -179,6 +185,7 @@ impl PodTask {
             || before.spec != assignment.pod.spec
             || before.metadata.deletion_timestamp != assignment.pod.metadata.deletion_timestamp;
         self.raw = assignment.raw;
+        self.trace = assignment.trace;
         self.save(&assignment.pod, None, durable);
         self.feed(Input::Updated(Box::new(assignment.pod)));
         if changed || shown {
@@ -285,12 +292,25 @@ impl PodTask {
                     metrics::container_restarted();
                 }
                 let (driver, answers) = (Arc::clone(&self.driver), self.answers.clone());
-                self.actions.spawn(async move {
+                let pod = &self.driver.view.pod;
+                let span = tracing::info_span!(
+                    "pod step",
+                    namespace = pod.namespace,
+                    pod = pod.name,
+                    uid = pod.uid,
+                    step = other.name()
+                );
+                // Probes go on for as long as the pod lives, and belong to no write.
+                if !matches!(other, Action::Probe { .. }) {
+                    pontoon_telemetry::trace::adopt(&span, &self.trace);
+                }
+                let steps = async move {
                     for input in driver.carry_out(other).await {
                         // The task may be over: then nobody needs to know.
                         let _ = answers.send(input).await;
                     }
-                });
+                };
+                self.actions.spawn(steps.instrument(span));
             }
         }
     }

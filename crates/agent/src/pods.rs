@@ -20,6 +20,7 @@ use pontoon_lifecycle::{Machine, NodeFacts, Recovered, RecoveredContainer, Recov
 use pontoon_runtime::{
     ContainerState, ContainerStatus, Inventory, Runtime, RuntimeEvent, SandboxState, SandboxStatus,
 };
+use pontoon_wire::node::v1::Assign;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -99,6 +100,7 @@ impl Pods {
                     pod: entry.pod,
                     references: Arc::new(references),
                     raw: entry.references,
+                    trace: String::new(),
                 }),
                 Err(error) => tracing::error!(%error, "a pod of the ledger cannot be restored"),
             }
@@ -111,8 +113,8 @@ impl Pods {
     }
 
     /// A pod is this node's, or changed.
-    pub(crate) async fn assign(self: &Arc<Self>, pod: &[u8], references: Vec<Bytes>) {
-        let assignment = match assignment(pod, &references) {
+    pub(crate) async fn assign(self: &Arc<Self>, assign: Assign) {
+        let assignment = match assignment(assign) {
             Ok(assignment) => assignment,
             Err(error) => {
                 tracing::error!(%error, "an assignment cannot be read and is passed over");
@@ -523,8 +525,9 @@ enum BadAssignment {
     Reference(#[from] crate::references::BadReference),
 }
 
-fn assignment(pod: &[u8], references: &[Bytes]) -> Result<Assignment, BadAssignment> {
-    let pod: Pod = serde_json::from_slice(pod).map_err(BadAssignment::Pod)?;
+fn assignment(assign: Assign) -> Result<Assignment, BadAssignment> {
+    let references = &assign.references;
+    let pod: Pod = serde_json::from_slice(&assign.pod).map_err(BadAssignment::Pod)?;
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     // The uid names files: it must be one.
     if uid.is_empty() || !uid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
@@ -539,6 +542,7 @@ fn assignment(pod: &[u8], references: &[Bytes]) -> Result<Assignment, BadAssignm
         pod,
         references: Arc::new(parsed),
         raw,
+        trace: assign.trace,
     })
 }
 

@@ -154,7 +154,7 @@ impl Session {
     async fn take(&self, down: Down) {
         match down.message {
             Some(down::Message::Assign(assign)) => {
-                self.pods.assign(&assign.pod, assign.references).await;
+                self.pods.assign(assign).await;
             }
             Some(down::Message::Unassign(unassign)) => self.pods.unassign(&unassign.uid).await,
             Some(down::Message::Synced(_)) => {

@@ -66,6 +66,27 @@ pub enum Action {
     Removed,
 }
 
+impl Action {
+    /// One word for what it does, as spans and logs show it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CreateSandbox { .. } => "CreateSandbox",
+            Self::PrepareVolumes => "PrepareVolumes",
+            Self::EnsureImage { .. } => "EnsureImage",
+            Self::StartContainer { .. } => "StartContainer",
+            Self::PostStart { .. } => "PostStart",
+            Self::StopContainer { .. } => "StopContainer",
+            Self::Probe { .. } => "Probe",
+            Self::StopSandbox => "StopSandbox",
+            Self::RemoveSandbox => "RemoveSandbox",
+            Self::Report(_) => "Report",
+            Self::Event(_) => "Event",
+            Self::Removed => "Removed",
+        }
+    }
+}
+
 /// Whether an event is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventType {

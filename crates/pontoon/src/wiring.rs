@@ -92,6 +92,7 @@ impl Process {
         let telemetry = pontoon_telemetry::start(&logs, traces.as_ref())
             .context("telemetry cannot be started")?;
         let metrics = Metrics::install();
+        pontoon_agent::metrics::describe();
         tokio::spawn(metrics.clone().upkeep());
         Ok(Self {
             world: World::real(),

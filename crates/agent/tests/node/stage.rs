@@ -231,6 +231,7 @@ impl Session {
         self.send(down::Message::Assign(Assign {
             pod: pod.to_string().into(),
             references,
+            trace: String::new(),
         }))
         .await;
     }

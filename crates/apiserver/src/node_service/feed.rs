@@ -42,7 +42,7 @@ impl NodeFeed {
         }
         let pods: Vec<Arc<Object>> = view.on_node(&self.node).cloned().collect();
         for pod in &pods {
-            messages.extend(self.assign(view, pod));
+            messages.extend(self.assign(view, pod, ""));
         }
         messages.push(down(Message::Synced(wire::Synced {})));
         messages
@@ -85,7 +85,7 @@ impl NodeFeed {
                 .get(&key)
                 .filter(|pod| pod.meta.node.as_deref() == Some(self.node.as_str()))
             {
-                messages.extend(self.assign(view, &pod.clone()));
+                messages.extend(self.assign(view, &pod.clone(), &set.trace));
             }
         }
         messages
@@ -106,7 +106,7 @@ impl NodeFeed {
         }
     }
 
-    fn assign(&mut self, view: &View, pod: &Object) -> Option<wire::Down> {
+    fn assign(&mut self, view: &View, pod: &Object, trace: &str) -> Option<wire::Down> {
         let value = pod.value().ok()?;
         let keys = references::of(&value);
         self.forget(&pod.key);
@@ -125,6 +125,7 @@ impl NodeFeed {
         Some(down(Message::Assign(wire::Assign {
             pod: pod.json.clone(),
             references: objects,
+            trace: trace.to_owned(),
         })))
     }
 
