@@ -476,7 +476,7 @@ fn manifests() -> Vec<(&'static str, String, &'static str)> {
             deployment(),
             "selector",
         ),
-        ("oversized object", big(), "1572864"),
+        ("oversized object", big(), "metadata.annotations: Too long"),
         ("alias bomb", alias_bomb(), ""),
         ("deep nesting", deep(20_000), ""),
     ]
@@ -500,7 +500,11 @@ fn the_cli_answers_bad_input_precisely_with_exit_codes_and_applies_all_or_nothin
             ));
         }
     }
-    let cases: [(&[&str], i32, &str); 10] = [
+    let large = cluster.home().join("large.json");
+    std::fs::write(&large, big()).unwrap();
+    let large = large.to_str().unwrap();
+    let cases: [(&[&str], i32, &str); 11] = [
+        (&["create", "-f", large], 1, "at most 1572864 are allowed"),
         (&["get", "bananas"], 1, "bananas"),
         (&["get", "pod", "nobody"], 1, "pods \"nobody\" not found"),
         (

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Who runs the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -387,9 +387,28 @@ impl Cluster {
         }
     }
 
+    /// Asks `pontoon dev` to end, pods and all, and kills it when it does not.
+    fn end_kindly(&mut self) {
+        let asked = Instant::now();
+        if self
+            .dev
+            .as_mut()
+            .is_some_and(|dev| matches!(dev.try_wait(), Ok(None)))
+        {
+            self.signal(Signal::SIGTERM);
+        }
+        while let Some(dev) = &mut self.dev {
+            if !matches!(dev.try_wait(), Ok(None)) || asked.elapsed() > Duration::from_secs(10) {
+                self.kill();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends every process of the cluster, pods too.
     fn end_everything(&mut self) {
-        self.kill();
+        self.end_kindly();
         let groups = control_groups_of(&processes_of(
             self.directory.path(),
             Some(self.namespace.inode()),
@@ -408,7 +427,7 @@ impl Cluster {
         for point in mounts_below(self.directory.path()) {
             let _ = nix::mount::umount2(point.as_str(), nix::mount::MntFlags::MNT_DETACH);
         }
-        groups.iter().for_each(|group| drop(fs::remove_dir(group)));
+        remove_control_groups(&groups);
     }
 }
 
@@ -433,6 +452,18 @@ impl Drop for Cluster {
             }
         }
         self.end_everything();
+    }
+}
+
+/// Removes groups whose processes were just killed; the kernel lets go of them a moment later.
+fn remove_control_groups(groups: &[PathBuf]) {
+    for _ in 0..100 {
+        // Deepest first; what is in use or gone already says so.
+        groups.iter().for_each(|group| drop(fs::remove_dir(group)));
+        if !groups.iter().any(|group| group.exists()) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -103,16 +103,30 @@ pub fn control_groups_of(processes: &[Process]) -> Vec<PathBuf> {
             .ancestors()
             .filter(|path| path.to_string_lossy().contains("pontoon/"))
     });
-    let paths: BTreeSet<PathBuf> = steps
+    let roots: BTreeSet<PathBuf> = steps
         .flat_map(|group| {
             hierarchies
                 .iter()
                 .map(move |hierarchy| hierarchy.join(group))
         })
         .collect();
+    // Groups of earlier attempts hold no process, and are the cluster's all the same.
+    let paths: BTreeSet<PathBuf> = roots.iter().flat_map(|root| directories(root)).collect();
     paths
         .into_iter()
         .rev()
         .filter(|path| path.is_dir())
         .collect()
+}
+
+/// A directory and all below it.
+fn directories(root: &Path) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(root).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    let entries: Vec<PathBuf> = entries.unwrap_or_default();
+    let below = entries
+        .iter()
+        .filter(|path| path.is_dir())
+        .flat_map(|path| directories(path));
+    below.chain([root.to_owned()]).collect()
 }
