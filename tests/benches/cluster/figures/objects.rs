@@ -37,7 +37,6 @@ pub fn pod(name: &str) -> Value {
         "metadata": {
             "name": name, "namespace": NAMESPACE,
             "labels": {"app": "bench", "pod-template-hash": "5d4f8c7b9", "tier": "front"},
-            "annotations": {"example.com/notes": "n".repeat(512)},
         },
         "spec": {
             "terminationGracePeriodSeconds": 0,
