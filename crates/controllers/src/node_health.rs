@@ -23,6 +23,10 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 /// Silence after which a node is Unknown: kube-controller-manager's `--node-monitor-grace-period` (40 s until 1.31, 50 s since).
 pub const GRACE: Duration = Duration::from_secs(50);
 
+/// How long a pod that says nothing of it stays on a node that is not Ready or not reached: Kubernetes' admission gives
+/// such pods this toleration (`--default-not-ready-toleration-seconds`).
+const DEFAULT_TOLERATION_SECONDS: i64 = 300;
+
 /// Share of nodes, in percent, that must be well for evictions to go on: `--unhealthy-zone-threshold` is 0.55 unhealthy.
 const UNHEALTHY_PERCENT: usize = 55;
 
@@ -171,7 +175,6 @@ fn set_taints(
         .as_ref()
         .and_then(|spec| spec.taints.clone())
         .unwrap_or_default();
-    let ours = |taint: &Taint| [NOT_READY, UNREACHABLE].contains(&taint.key.as_str());
     let mut taints: Vec<Taint> = before
         .iter()
         .filter(|taint| !ours(taint))
@@ -216,6 +219,11 @@ fn set_taints(
         part: Part::Main,
     });
     Ok(true)
+}
+
+/// Whether a taint is one that this controller sets.
+fn ours(taint: &Taint) -> bool {
+    [NOT_READY, UNREACHABLE].contains(&taint.key.as_str())
 }
 
 /// Deletes the pods that no longer tolerate a NoExecute taint of the node, and looks again when the next one's time is up.
@@ -296,12 +304,14 @@ fn leaves_in(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Duration> {
             .iter()
             .filter(|toleration| tolerates(toleration, taint))
             .collect();
-        if matching.is_empty() {
+        if matching.is_empty() && !ours(taint) {
             return Some(Duration::ZERO);
         }
+        let fallback = matching.is_empty().then_some(DEFAULT_TOLERATION_SECONDS);
         let Some(seconds) = matching
             .iter()
             .filter_map(|toleration| toleration.toleration_seconds)
+            .chain(fallback)
             .min()
         else {
             continue;
@@ -326,4 +336,69 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         == taint.value.as_deref().unwrap_or_default();
     (effect.is_empty() || effect == taint.effect)
         && ((key.is_empty() && exists) || (key == taint.key && (exists || value)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn taint(key: &str, seconds_ago: i64, now: Timestamp) -> Taint {
+        let since = now - SignedDuration::from_secs(seconds_ago);
+        serde_json::from_value(
+            json!({"key": key, "effect": "NoExecute", "timeAdded": since.to_string()}),
+        )
+        .unwrap()
+    }
+
+    fn pod(tolerations: serde_json::Value) -> Pod {
+        serde_json::from_value(
+            json!({"metadata": {}, "spec": {"containers": [], "tolerations": tolerations}}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pod_that_says_nothing_stays_five_minutes_on_a_silent_node_and_not_at_all_on_one_tainted_by_a_person()
+     {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let silent = [taint(UNREACHABLE, 100, now)];
+        assert_eq!(
+            leaves_in(&pod(json!([])), &silent, now),
+            Some(Duration::from_secs(200))
+        );
+        assert_eq!(
+            leaves_in(&pod(json!([])), &[taint(NOT_READY, 301, now)], now),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(
+            leaves_in(&pod(json!([])), &[taint("maintenance", 0, now)], now),
+            Some(Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn a_toleration_says_how_long() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let silent = [taint(UNREACHABLE, 2, now)];
+        let tolerates = |seconds: serde_json::Value| {
+            pod(
+                json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}]),
+            )
+        };
+        assert_eq!(
+            leaves_in(&tolerates(json!(5)), &silent, now),
+            Some(Duration::from_secs(3))
+        );
+        assert_eq!(
+            leaves_in(&tolerates(json!(0)), &silent, now),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(leaves_in(&tolerates(json!(null)), &silent, now), None);
+        assert_eq!(
+            leaves_in(&pod(json!([{"operator": "Exists"}])), &silent, now),
+            None
+        );
+    }
 }
