@@ -15,7 +15,7 @@ demo: packages build ## A cluster on this machine runs a guestbook: apply, reach
 	PONTOON=$(TARGET)/debug/pontoon examples/guestbook/demo.sh
 
 .PHONY: test
-test: packages clients build ## All tests: unit, property, scripted, and end to end with real clients
+test: packages clients ## All tests: unit, property, scripted, and end to end with real clients
 	PONTOON_VENV=$(abspath $(VENV)) $(CARGO) test --workspace
 
 .PHONY: quick
@@ -23,7 +23,7 @@ quick: packages ## The tests that need no cluster: about a minute once built
 	$(CARGO) test --workspace --lib
 
 .PHONY: verify
-verify: packages clients build ## Only looks: format, lints, documentation, tests
+verify: packages clients ## Only looks: format, lints, documentation, tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
