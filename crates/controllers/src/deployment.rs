@@ -4,8 +4,7 @@
 //! moves replicas within maxSurge and maxUnavailable, Recreate waits for the old pods to be gone; a change of size during
 //! a rollout is shared in proportion; old ReplicaSets are kept for rollback up to the history limit.
 //!
-//! A plan does one step and is woken by what it changed. The annotations of the Deployment itself are a step of their own,
-//! since a plan writes no object twice.
+//! A plan does one step and is woken by what it changed.
 
 mod history;
 mod progress;
@@ -246,9 +245,6 @@ impl<'a> Rollout<'a> {
             self.recreate(&mut plan, &revisions)?;
         } else {
             self.roll(&mut plan, &revisions)?;
-        }
-        if plan.writes.is_empty() {
-            self.write_annotations(&mut plan, &revisions)?;
         }
         if plan.writes.is_empty() {
             self.write_status(&mut plan, &revisions)?;

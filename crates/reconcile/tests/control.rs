@@ -417,6 +417,12 @@ async fn a_rollback_brings_the_old_replica_set_back_at_a_new_revision() {
         .create(deployment(2, rolling(json!(1), json!(0))))
         .await;
     cluster.until("v1", |view| rolled_out(view, "v1", 2)).await;
+    cluster.settled().await;
+    assert_eq!(
+        web(&cluster.replica.view())["metadata"]["generation"],
+        1,
+        "what the controller writes is no new wish"
+    );
     cluster.change(&key, |object| set_image(object, "v2")).await;
     cluster.until("v2", |view| rolled_out(view, "v2", 2)).await;
     cluster.settled().await;

@@ -221,31 +221,12 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// Writes the new set's revision on the Deployment itself.
-    pub(crate) fn write_annotations(
-        &self,
-        plan: &mut Plan,
-        revisions: &Revisions<'_>,
-    ) -> Result<(), PlanError> {
-        let Some(revision) = revisions.new.and_then(|set| set.annotation(REVISION)) else {
-            return Ok(());
-        };
+    /// The revision that the Deployment should name and does not yet.
+    pub(crate) fn unwritten_revision<'r>(&self, revisions: &Revisions<'r>) -> Option<&'r str> {
+        let revision = revisions.new?.annotation(REVISION)?;
         let annotations = self.deployment.metadata.annotations.as_ref();
-        if annotations
-            .and_then(|annotations| annotations.get(REVISION))
-            .map(String::as_str)
-            == Some(revision)
-        {
-            return Ok(());
-        }
-        let mut value = self.owner.object.value()?;
-        value["metadata"]["annotations"][REVISION] = revision.into();
-        plan.writes.push(Intent::Update {
-            base: self.owner.object.clone(),
-            object: value,
-            part: Part::Main,
-        });
-        Ok(())
+        let written = annotations.and_then(|annotations| annotations.get(REVISION));
+        (written.map(String::as_str) != Some(revision)).then_some(revision)
     }
 
     /// Deletes old sets beyond the history limit, oldest revision first, if nothing of them runs.

@@ -1,6 +1,6 @@
 //! What a Deployment says of itself: counts, and the conditions Available and Progressing.
 
-use super::{EventType, Revisions, Rollout, Set};
+use super::{EventType, REVISION, Revisions, Rollout, Set};
 use crate::controller::{Intent, Plan, PlanError};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus};
@@ -12,7 +12,8 @@ const AVAILABLE: &str = "Available";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 impl Rollout<'_> {
-    /// Writes the status if it is not as it should be.
+    /// Writes the status if it is not as it should be. The revision's annotation goes with it: written with the object, it
+    /// would count as a change of what is asked for, and raise the generation.
     pub(crate) fn write_status(
         &self,
         plan: &mut Plan,
@@ -24,9 +25,13 @@ impl Rollout<'_> {
         self.set_available(&mut conditions, &status);
         self.set_progressing(plan, &mut conditions, &status, &before, revisions);
         status.conditions = Some(conditions);
-        if status != before {
+        let revision = self.unwritten_revision(revisions);
+        if status != before || revision.is_some() {
             let mut value = self.owner.object.value()?;
             value["status"] = serde_json::to_value(status)?;
+            if let Some(revision) = revision {
+                value["metadata"]["annotations"][REVISION] = revision.into();
+            }
             plan.writes.push(Intent::Update {
                 base: self.owner.object.clone(),
                 object: value,
