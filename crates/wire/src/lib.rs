@@ -2,7 +2,13 @@
 //!
 //! Holds no logic: only what the wire looks like. Durable formats are not here (they
 //! belong to `state`), and neither are Kubernetes' own types (they travel as JSON).
-#![allow(missing_docs, unused_qualifications, clippy::large_enum_variant, clippy::doc_lazy_continuation, rustdoc::all)]
+#![allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::large_enum_variant,
+    clippy::doc_lazy_continuation,
+    rustdoc::all
+)]
 
 /// The client API: objects, pods, cluster.
 pub mod pontoon {
