@@ -1,7 +1,7 @@
 //! Replication by Raft: proposals in, applied state out, on one member or several through the same code.
 //!
 //! The only user of openraft. [`Consensus`] is a replica and implements `state`'s port; [`serve`] answers the other
-//! replicas over `raft.v1`. The durable form of entries ([`mod@durable`]) and what replicas say to each other
+//! replicas over `raft.v1`. The durable form of entries (`durable`) and what replicas say to each other
 //! (`messages`) are two schemas.
 //!
 //! Not here: what commands mean (`state`), how bytes reach the disk (`storage`), who is whose peer by name (`identity`).
