@@ -18,7 +18,7 @@ use pontoon_network::linux::{Config, LinuxDataplane};
 
 const INSIDE: &str = "PONTOON_NETWORK_TEST_IS_INSIDE";
 /// How long a connection or an answer may take before the test calls it lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// After how long an unanswered datagram is sent again.
 const RESEND: Duration = Duration::from_secs(1);
 

@@ -9,8 +9,8 @@ use pontoon_network::dataplane::{Dataplane, Protocol, ServiceDelta, ServiceRule}
 use pontoon_network::linux::LinuxDataplane;
 
 use super::isolation::{
-    ask, attach, call, inside, isolated, key, output_of, serve_tcp, serve_udp, service, start,
-    test_name, udp_to,
+    PATIENCE, ask, attach, call, inside, isolated, key, output_of, serve_tcp, serve_udp, service,
+    start, test_name, udp_to,
 };
 
 /// What "at once" means: far below any retransmission (one second), far above a loaded machine's delays.
@@ -102,7 +102,7 @@ fn a_service_may_stand_for_something_on_the_node_itself() {
         )
         .await;
         let connect =
-            || std::net::TcpStream::connect_timeout(&at("10.96.0.1:443"), PROMPT).unwrap();
+            || std::net::TcpStream::connect_timeout(&at("10.96.0.1:443"), PATIENCE).unwrap();
         let _held = inside(&pod, connect);
         assert_eq!(listener.accept().unwrap().1.ip(), pod.ip);
         let _held = connect();
