@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "pontoon/v1/objects.proto",
         "pontoon/v1/pods.proto",
         "pontoon/v1/cluster.proto",
+        "pontoon/v1/join.proto",
         "node/v1/node.proto",
         "raft/v1/raft.proto",
     ];

@@ -614,6 +614,64 @@ impl wire::cluster_server::Cluster for Service {
             ..wire::StatusResponse::default()
         }))
     }
+
+    type BackupStream = futures::stream::Empty<Result<wire::BackupChunk, Status>>;
+
+    async fn create_token(
+        &self,
+        _: Request<wire::CreateTokenRequest>,
+    ) -> Result<Response<wire::CreateTokenResponse>, Status> {
+        Err(Status::unimplemented("not part of this fake"))
+    }
+
+    async fn list_tokens(
+        &self,
+        _: Request<wire::ListTokensRequest>,
+    ) -> Result<Response<wire::ListTokensResponse>, Status> {
+        Err(Status::unimplemented("not part of this fake"))
+    }
+
+    async fn revoke_token(
+        &self,
+        _: Request<wire::RevokeTokenRequest>,
+    ) -> Result<Response<wire::RevokeTokenResponse>, Status> {
+        Err(Status::unimplemented("not part of this fake"))
+    }
+
+    async fn promote(
+        &self,
+        _: Request<wire::PromoteRequest>,
+    ) -> Result<Response<wire::MembershipResponse>, Status> {
+        Err(Status::unimplemented("not part of this fake"))
+    }
+
+    async fn remove(
+        &self,
+        _: Request<wire::RemoveRequest>,
+    ) -> Result<Response<wire::MembershipResponse>, Status> {
+        Err(Status::unimplemented("not part of this fake"))
+    }
+
+    async fn transfer(
+        &self,
+        _: Request<wire::TransferRequest>,
+    ) -> Result<Response<wire::MembershipResponse>, Status> {
+        Err(Status::unimplemented("not part of this fake"))
+    }
+
+    async fn rotate_key(
+        &self,
+        _: Request<wire::RotateKeyRequest>,
+    ) -> Result<Response<wire::RotateKeyResponse>, Status> {
+        Err(Status::unimplemented("not part of this fake"))
+    }
+
+    async fn backup(
+        &self,
+        _: Request<wire::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        Err(Status::unimplemented("not part of this fake"))
+    }
 }
 
 /// Serves the cluster for as long as the runtime lives, and gives a client of it.

@@ -41,8 +41,72 @@ impl Cluster for ClusterFront {
                     id: member.id,
                     address: member.address,
                     voter: member.voter,
+                    ..wire::Member::default()
                 })
                 .collect(),
+            answered_by: 0,
         }))
     }
+
+    type BackupStream = futures::stream::Empty<Result<wire::BackupChunk, Status>>;
+
+    async fn create_token(
+        &self,
+        _: Request<wire::CreateTokenRequest>,
+    ) -> Result<Response<wire::CreateTokenResponse>, Status> {
+        Err(later())
+    }
+
+    async fn list_tokens(
+        &self,
+        _: Request<wire::ListTokensRequest>,
+    ) -> Result<Response<wire::ListTokensResponse>, Status> {
+        Err(later())
+    }
+
+    async fn revoke_token(
+        &self,
+        _: Request<wire::RevokeTokenRequest>,
+    ) -> Result<Response<wire::RevokeTokenResponse>, Status> {
+        Err(later())
+    }
+
+    async fn promote(
+        &self,
+        _: Request<wire::PromoteRequest>,
+    ) -> Result<Response<wire::MembershipResponse>, Status> {
+        Err(later())
+    }
+
+    async fn remove(
+        &self,
+        _: Request<wire::RemoveRequest>,
+    ) -> Result<Response<wire::MembershipResponse>, Status> {
+        Err(later())
+    }
+
+    async fn transfer(
+        &self,
+        _: Request<wire::TransferRequest>,
+    ) -> Result<Response<wire::MembershipResponse>, Status> {
+        Err(later())
+    }
+
+    async fn rotate_key(
+        &self,
+        _: Request<wire::RotateKeyRequest>,
+    ) -> Result<Response<wire::RotateKeyResponse>, Status> {
+        Err(later())
+    }
+
+    async fn backup(
+        &self,
+        _: Request<wire::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        Err(later())
+    }
+}
+
+fn later() -> Status {
+    Status::unimplemented("this server is its cluster's one member, and cannot change that")
 }
