@@ -19,6 +19,7 @@
 pub mod checkpoint;
 pub mod data_dir;
 mod database;
+pub mod disk;
 pub mod error;
 pub mod kv;
 pub mod limits;
