@@ -1,6 +1,7 @@
 //! One replica: opened, served, asked, shut down.
 
 use crate::config::Config;
+use crate::disk::{Disk, RaftLog, StateDisk};
 use crate::limits::{TASK_END, TASK_END_POLL};
 use crate::log_store::LogStore;
 use crate::membership::MembershipError;
@@ -11,6 +12,7 @@ use crate::read::Gate;
 use crate::service::Service;
 use crate::space::Space;
 use crate::state_machine::{Progress, StateMachine};
+use crate::transport::{Dialer, Tcp};
 use crate::types::{Raft, TypeConfig};
 use crate::waiters::Waiters;
 use openraft::ServerState;
@@ -23,7 +25,7 @@ use pontoon_state::{
     Command, Feed, KvError, Leadership, Outcome, ProposeError, ReadError, Replica, View, Watch,
     WatchEnd,
 };
-use pontoon_storage::{DataDir, Identity, Log, Snapshots, StateStore};
+use pontoon_storage::Identity;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -58,10 +60,9 @@ pub struct Consensus {
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) gate: Gate,
     pub(crate) membership: tokio::sync::Mutex<()>,
-    snapshots: Arc<Snapshots>,
-    store: Arc<StateStore>,
+    store: Arc<dyn StateDisk>,
     /// Owned by Raft's tasks.
-    log: Weak<Log>,
+    log: Weak<dyn RaftLog>,
     fatal: watch::Receiver<Option<String>>,
     closing: watch::Sender<bool>,
     observer: JoinHandle<()>,
@@ -86,25 +87,39 @@ impl Consensus {
     /// # Errors
     /// [`OpenError`]; nothing runs.
     pub async fn open(config: Config) -> Result<Arc<Self>, OpenError> {
-        metrics::describe();
-        pontoon_storage::metrics::describe();
         let identity = Identity {
             cluster: config.cluster.clone(),
             node: config.node,
         };
-        let data = DataDir::open(&config.data_dir, &identity)?;
-        let store = StateStore::open(&data)?;
-        let snapshots = Snapshots::open(&data)?;
-        let log = Log::open(&data)?;
+        let disk = Disk::open(&config.data_dir, &identity)?;
+        Self::open_on(config, disk, Arc::new(Tcp)).await
+    }
+
+    /// As [`Consensus::open`], on a given disk and network. The configuration's directory is not looked at.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing runs.
+    pub async fn open_on(
+        config: Config,
+        disk: Disk,
+        dialer: Arc<dyn Dialer>,
+    ) -> Result<Arc<Self>, OpenError> {
+        metrics::describe();
+        pontoon_storage::metrics::describe();
+        let Disk {
+            log,
+            state: store,
+            room,
+        } = disk;
         let held = Arc::downgrade(&log);
         let waiters = Waiters::new(config.node, config.world.entropy().u64());
-        let machine = StateMachine::open(store.clone(), snapshots.clone(), waiters.clone())?;
+        let machine = StateMachine::open(store.clone(), waiters.clone())?;
         let (feed, progress) = (machine.feed(), machine.progress());
         let me = Member {
             cluster: config.cluster.clone(),
             id: config.node,
         };
-        let peers = Arc::new(Peers::new(me, config.tls.clone()));
+        let peers = Arc::new(Peers::new(me, config.tls.clone(), dialer));
         let settings = config
             .raft()
             .validate()
@@ -139,13 +154,12 @@ impl Consensus {
             leadership,
             gate: Gate::default(),
             membership: tokio::sync::Mutex::new(()),
-            snapshots,
             store,
             log: held,
             fatal,
             closing: watch::Sender::new(false),
             observer,
-            space: Arc::new(Space::new(data)),
+            space: Arc::new(Space::new(room)),
         });
         consensus.start(&config).await?;
         Ok(consensus)
@@ -185,7 +199,7 @@ impl Consensus {
         Service {
             raft: self.raft.clone(),
             peers: self.peers.clone(),
-            snapshots: self.snapshots.clone(),
+            state: self.store.clone(),
             space: Arc::downgrade(&self.space),
         }
     }

@@ -16,6 +16,7 @@
 
 mod config;
 mod consensus;
+pub mod disk;
 mod durable;
 pub mod limits;
 mod log_store;
@@ -33,11 +34,13 @@ mod state_machine;
 #[cfg(test)]
 mod suite;
 mod tls;
+pub mod transport;
 mod types;
 mod waiters;
 
 pub use config::{Config, Tuning};
 pub use consensus::{Consensus, OpenError};
+pub use disk::Disk;
 pub use membership::MembershipError;
 pub use server::serve;
 pub use service::Service;

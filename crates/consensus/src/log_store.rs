@@ -1,11 +1,12 @@
 //! openraft's log storage over `storage`'s log.
 
+use crate::disk::RaftLog;
 use crate::durable;
 use crate::limits::APPEND_BYTES;
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use pontoon_storage::{Log, Record};
+use pontoon_storage::Record;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
@@ -14,13 +15,13 @@ use std::sync::Arc;
 /// The log as Raft sees it. Clones share it.
 #[derive(Debug, Clone)]
 pub struct LogStore {
-    log: Arc<Log>,
+    log: Arc<dyn RaftLog>,
 }
 
 impl LogStore {
     /// Over an open log.
     #[must_use]
-    pub const fn new(log: Arc<Log>) -> Self {
+    pub const fn new(log: Arc<dyn RaftLog>) -> Self {
         Self { log }
     }
 }
@@ -51,7 +52,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> Result<Vec<LogEntry>, io::Error> {
-        entries(self.log.read(bounds(&range))?)
+        entries(self.log.read(bounds(&range), usize::MAX)?)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -65,7 +66,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<LogEntry>, io::Error> {
-        entries(self.log.read_limited(start..end, APPEND_BYTES)?)
+        entries(self.log.read(start..end, APPEND_BYTES)?)
     }
 }
 

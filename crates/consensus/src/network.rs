@@ -3,11 +3,12 @@
 //! Appends are pipelined on one stream for each follower. Every call has a deadline; a failed connection is
 //! forgotten, so that the next call makes another.
 
+use crate::disk::{SnapshotData, SnapshotFiles};
 use crate::durable::VoteForm;
 use crate::limits::{APPEND_STALL, SNAPSHOT_DEADLINE, SNAPSHOT_FRAMES};
 use crate::messages::{self, AppendResult, SnapshotHeader};
 use crate::peers::{Lane, Peers};
-use crate::state_machine::SnapshotData;
+use crate::state_machine::blocking;
 use crate::types::{TypeConfig, Vote};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture};
@@ -22,6 +23,7 @@ use openraft::raft::{
 };
 use openraft::{OptionalSend, RPCTypes};
 use parking_lot::Mutex;
+use pontoon_storage::checkpoint::SnapshotFile;
 use pontoon_storage::limits::SNAPSHOT_CHUNK_BYTES;
 use pontoon_wire::raft::v1::{Envelope, FileChunk, SnapshotFrame, snapshot_frame::Frame};
 use prost::Message as _;
@@ -331,9 +333,11 @@ impl Link {
             .peers
             .envelope(self.target, header.encode_to_vec().into());
         let (frames, outbound) = mpsc::channel(SNAPSHOT_FRAMES);
-        let reader = tokio::task::spawn_blocking(move || read_frames(header, &snapshot, &frames));
-        let answer = client.install_snapshot(ReceiverStream::new(outbound)).await;
-        if let Ok(Err(error)) = reader.await {
+        let (sent, answer) = tokio::join!(
+            send_frames(header, &*snapshot, frames),
+            client.install_snapshot(ReceiverStream::new(outbound)),
+        );
+        if let Err(error) = sent {
             return Err(RPCError::Network(NetworkError::new(&error)));
         }
         let body = self.open(answer.map_err(|status| self.failed(&status))?.into_inner())?;
@@ -343,56 +347,63 @@ impl Link {
 }
 
 /// Reads a snapshot's files into frames, as fast as they are taken.
-fn read_frames(
+async fn send_frames(
     header: Envelope,
-    snapshot: &pontoon_storage::Snapshot,
-    frames: &mpsc::Sender<SnapshotFrame>,
+    snapshot: &dyn SnapshotFiles,
+    frames: mpsc::Sender<SnapshotFrame>,
 ) -> std::io::Result<()> {
     // A send fails when the call has ended, which the caller sees for itself.
-    if frames
-        .blocking_send(SnapshotFrame {
-            frame: Some(Frame::Header(header)),
-        })
-        .is_err()
-    {
+    let header = Frame::Header(header);
+    let Ok(()) = send(&frames, header).await else {
         return Ok(());
-    }
+    };
     for file in &snapshot.manifest().files {
-        let mut content = snapshot.open_file(file)?;
+        let mut content = blocking(|| snapshot.open_file(file))?;
         let mut offset = 0;
         loop {
-            let mut data = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
-            let read = (&mut content)
-                .take(SNAPSHOT_CHUNK_BYTES as u64)
-                .read_to_end(&mut data)?;
-            let last_of_file = offset + read as u64 >= file.size;
-            if read == 0 && !last_of_file {
-                return Err(std::io::Error::new(
-                    std::io::ErrorKind::UnexpectedEof,
-                    "a snapshot file is too short",
-                ));
-            }
-            let crc32c = crc32c::crc32c(&data);
-            let chunk = FileChunk {
-                file: file.name.clone(),
-                offset,
-                data: data.into(),
-                crc32c,
-                last_of_file,
-            };
-            if frames
-                .blocking_send(SnapshotFrame {
-                    frame: Some(Frame::Chunk(chunk)),
-                })
-                .is_err()
-            {
+            let chunk = blocking(|| read_chunk(&mut content, file, offset))?;
+            offset += chunk.data.len() as u64;
+            let last = chunk.last_of_file;
+            let Ok(()) = send(&frames, Frame::Chunk(chunk)).await else {
                 return Ok(());
-            }
-            offset += read as u64;
-            if last_of_file {
+            };
+            if last {
                 break;
             }
         }
     }
     Ok(())
+}
+
+async fn send(
+    frames: &mpsc::Sender<SnapshotFrame>,
+    frame: Frame,
+) -> Result<(), mpsc::error::SendError<SnapshotFrame>> {
+    frames.send(SnapshotFrame { frame: Some(frame) }).await
+}
+
+/// The part of a file from `offset`, which is how far it has been read.
+fn read_chunk(
+    content: &mut (dyn std::io::Read + Send),
+    file: &SnapshotFile,
+    offset: u64,
+) -> std::io::Result<FileChunk> {
+    let mut data = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
+    let read = content
+        .take(SNAPSHOT_CHUNK_BYTES as u64)
+        .read_to_end(&mut data)?;
+    let last_of_file = offset + read as u64 >= file.size;
+    if read == 0 && !last_of_file {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::UnexpectedEof,
+            "a snapshot file is too short",
+        ));
+    }
+    Ok(FileChunk {
+        file: file.name.clone(),
+        offset,
+        crc32c: crc32c::crc32c(&data),
+        data: data.into(),
+        last_of_file,
+    })
 }

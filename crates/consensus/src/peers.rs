@@ -2,6 +2,7 @@
 
 use crate::limits::{CONNECT_TIMEOUT, KEEPALIVE};
 use crate::tls::TlsParts;
+use crate::transport::{Dialer, Stream};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use pontoon_identity::Member;
@@ -9,7 +10,7 @@ use pontoon_wire::MAX_MESSAGE_BYTES;
 use pontoon_wire::raft::v1::Envelope;
 use pontoon_wire::raft::v1::raft_client::RaftClient;
 use std::collections::HashMap;
-use tokio::net::TcpStream;
+use std::sync::Arc;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 /// One connection for each peer and use, made when needed.
@@ -17,6 +18,7 @@ pub(crate) struct Peers {
     /// This member.
     pub me: Member,
     tls: Option<TlsParts>,
+    dialer: Arc<dyn Dialer>,
     channels: Mutex<HashMap<(u64, Lane), (String, Channel)>>,
 }
 
@@ -49,10 +51,11 @@ pub(crate) struct Unreachable {
 }
 
 impl Peers {
-    pub(crate) fn new(me: Member, tls: Option<TlsParts>) -> Self {
+    pub(crate) fn new(me: Member, tls: Option<TlsParts>, dialer: Arc<dyn Dialer>) -> Self {
         Self {
             me,
             tls,
+            dialer,
             channels: Mutex::new(HashMap::new()),
         }
     }
@@ -109,31 +112,26 @@ impl Peers {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| unreachable(error.to_string()))?
             .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(8 << 20);
-        let Some(tls) = self.tls.clone() else {
-            return endpoint
-                .connect()
-                .await
-                .map_err(|error| unreachable(described(&error)));
+        let (tls, dialer, address) = (self.tls.clone(), self.dialer.clone(), address.to_owned());
+        let member = Member {
+            cluster: self.me.cluster.clone(),
+            id: peer,
         };
-        let (address, member) = (
-            address.to_owned(),
-            Member {
-                cluster: self.me.cluster.clone(),
-                id: peer,
-            },
-        );
         let connector = tower::service_fn(move |_: Uri| {
-            let (tls, address, member) = (tls.clone(), address.clone(), member.clone());
+            let (tls, dialer) = (tls.clone(), dialer.clone());
+            let (address, member) = (address.clone(), member.clone());
             async move {
-                let stream = TcpStream::connect(&address).await?;
-                stream.set_nodelay(true)?;
-                tls.connect(stream, &member).await.map(TokioIo::new)
+                let stream = dialer.dial(&address).await?;
+                let stream: Stream = match tls {
+                    Some(tls) => Box::pin(tls.connect(stream, &member).await?),
+                    None => stream,
+                };
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
             }
         });
         endpoint

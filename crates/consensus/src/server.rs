@@ -3,6 +3,7 @@
 use crate::limits::{ACCEPTING, HANDSHAKE_TIMEOUT, KEEPALIVE};
 use crate::service::Service;
 use crate::tls::TlsParts;
+use crate::transport::{Acceptor, Stream};
 use pontoon_identity::Member;
 use pontoon_wire::MAX_MESSAGE_BYTES;
 use pontoon_wire::raft::v1::raft_server::RaftServer;
@@ -11,7 +12,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,7 +24,7 @@ use tonic::transport::server::Connected;
 /// # Errors
 /// The listener's, or the server's.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Acceptor,
     service: Service,
     tls: Option<TlsParts>,
     stop: impl Future<Output = ()>,
@@ -58,7 +58,7 @@ pub async fn serve(
 }
 
 async fn accept(
-    listener: TcpListener,
+    mut listener: impl Acceptor,
     tls: Option<TlsParts>,
     cluster: String,
     accepted: mpsc::Sender<io::Result<Connection>>,
@@ -71,7 +71,7 @@ async fn accept(
             return;
         };
         let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a replica's connection was not accepted");
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -98,16 +98,15 @@ async fn accept(
 }
 
 async fn open(
-    stream: TcpStream,
+    stream: Stream,
     tls: Option<TlsParts>,
     cluster: &str,
     mut served: watch::Receiver<()>,
 ) -> io::Result<Connection> {
-    stream.set_nodelay(true)?;
     let ended = Box::pin(async move { while served.changed().await.is_ok() {} });
     let Some(tls) = tls else {
         return Ok(Connection {
-            stream: Box::pin(stream),
+            stream,
             member: None,
             ended,
         });
@@ -120,12 +119,9 @@ async fn open(
     })
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send {}
-impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
-
 /// An open connection, and whose it is.
 struct Connection {
-    stream: Pin<Box<dyn Duplex>>,
+    stream: Stream,
     member: Option<Member>,
     /// Ends with the server.
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,

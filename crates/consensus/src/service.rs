@@ -3,6 +3,7 @@
 //! Every message is checked: it must name this cluster and this member, and over TLS its sender must be the member
 //! whose certificate the connection showed.
 
+use crate::disk::{SnapshotData, StateDisk};
 use crate::durable::{At, VoteForm};
 use crate::messages::{
     self, Answer, Forward, Forwarded, Request as ForwardRequest, SnapshotHeader,
@@ -13,14 +14,14 @@ use crate::propose;
 use crate::read;
 use crate::server::Caller;
 use crate::space::Space;
-use crate::state_machine::{SnapshotData, blocking};
+use crate::state_machine::blocking;
 use crate::types::{Proposal, Raft, TypeConfig};
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use openraft::raft::AppendEntriesRequest;
 use openraft::storage::{Snapshot, SnapshotMeta};
 use parking_lot::Mutex;
 use pontoon_identity::Member;
-use pontoon_storage::{Manifest, Snapshots, StorageError};
+use pontoon_storage::{Manifest, StorageError};
 use pontoon_wire::raft::v1::raft_server;
 use pontoon_wire::raft::v1::{Envelope, FileChunk, SnapshotFrame, snapshot_frame::Frame};
 use prost::Message as _;
@@ -32,7 +33,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub struct Service {
     pub(crate) raft: Raft,
     pub(crate) peers: Arc<Peers>,
-    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) state: Arc<dyn StateDisk>,
     pub(crate) space: Weak<Space>,
 }
 
@@ -111,7 +112,7 @@ impl Service {
         manifest: Manifest,
     ) -> Result<SnapshotData, Status> {
         let mut incoming =
-            blocking(|| self.snapshots.receive(manifest)).map_err(|error| failed(&error))?;
+            blocking(|| self.state.receive(manifest)).map_err(|error| failed(&error))?;
         while let Some(frame) = frames.message().await? {
             let Some(Frame::Chunk(FileChunk {
                 file,
@@ -332,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_message_for_another_or_in_anothers_name_is_refused() {
-        let peers = Peers::new(member("c", 1), None);
+        let peers = Peers::new(member("c", 1), None, Arc::new(crate::transport::Tcp));
         let two = member("c", 2);
         assert_eq!(
             open(&peers, Some(&two), envelope("c", 2, 1)).unwrap(),

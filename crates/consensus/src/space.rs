@@ -1,15 +1,16 @@
 //! A disk that is almost full takes no more proposals, before a write fails: a failed write would end the process.
 //! When space returns, so do proposals. Reads go on all the while.
 
+use crate::disk::Room;
 use crate::limits::{RESERVED_BYTES, SPACE_CHECK};
 use parking_lot::Mutex;
-use pontoon_storage::DataDir;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What is known about the space left.
 #[derive(Debug)]
 pub(crate) struct Space {
-    data: DataDir,
+    room: Arc<dyn Room>,
     reserved: u64,
     seen: Mutex<Option<(Instant, u64)>>,
 }
@@ -26,9 +27,9 @@ pub(crate) struct AlmostFull {
 }
 
 impl Space {
-    pub(crate) const fn new(data: DataDir) -> Self {
+    pub(crate) const fn new(room: Arc<dyn Room>) -> Self {
         Self {
-            data,
+            room,
             reserved: RESERVED_BYTES,
             seen: Mutex::new(None),
         }
@@ -40,7 +41,7 @@ impl Space {
         let available = match *seen {
             Some((when, available)) if when.elapsed() < SPACE_CHECK => available,
             // Where the system does not say, a write will.
-            _ => self.data.available_bytes().unwrap_or(u64::MAX),
+            _ => self.room.available_bytes().unwrap_or(u64::MAX),
         };
         if !seen.is_some_and(|(when, _)| when.elapsed() < SPACE_CHECK) {
             if available < self.reserved && seen.is_none_or(|(_, before)| before >= self.reserved) {
@@ -65,7 +66,7 @@ impl Space {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use pontoon_storage::Identity;
+    use pontoon_storage::{DataDir, Identity};
 
     #[test]
     fn proposals_are_refused_while_the_reserve_is_touched() {
@@ -78,7 +79,7 @@ mod tests {
             },
         )
         .unwrap();
-        let mut space = Space::new(data);
+        let mut space = Space::new(Arc::new(data));
         space.check(1).unwrap();
         space.reserved = u64::MAX;
         let error = space.check(1).unwrap_err();

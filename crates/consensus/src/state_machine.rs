@@ -3,6 +3,7 @@
 //! Objects, last applied position and membership are written in one batch. What is applied is published
 //! before anyone is told its outcome.
 
+use crate::disk::{SnapshotData, State, StateDisk, Taken};
 use crate::durable;
 use crate::limits::APPLY_ENTRIES;
 use crate::metrics;
@@ -13,15 +14,12 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapsh
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use pontoon_api::Term;
 use pontoon_state::{Command, Entry, Feed, KvError, Machine};
-use pontoon_storage::checkpoint::Taken;
-use pontoon_storage::{Snapshots, StateStore, StorageError};
+use pontoon_storage::StorageError;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// A snapshot on disk, as it goes through openraft.
-pub type SnapshotData = Arc<pontoon_storage::Snapshot>;
 type Meta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 
 /// How far this replica has applied the log.
@@ -36,9 +34,8 @@ pub(crate) struct Progress {
 /// The state machine as Raft sees it.
 #[derive(Debug)]
 pub struct StateMachine {
-    machine: Machine<StateStore>,
-    store: Arc<StateStore>,
-    snapshots: Arc<Snapshots>,
+    machine: Machine<State>,
+    store: Arc<dyn StateDisk>,
     feed: Arc<Feed>,
     last: Option<LogId>,
     membership: StoredMembership,
@@ -106,24 +103,29 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
+/// As [`blocking`], for what takes so long that the caller's own other work must go on meanwhile.
+async fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::spawn_blocking(work)
+            .await
+            .map_err(io::Error::other),
+        _ => Ok(work()),
+    }
+}
+
 impl StateMachine {
     /// Loads the present from the store.
     ///
     /// # Errors
     /// [`KvError`] when the store cannot be read.
-    pub(crate) fn open(
-        store: Arc<StateStore>,
-        snapshots: Arc<Snapshots>,
-        waiters: Arc<Waiters>,
-    ) -> Result<Self, KvError> {
-        let machine = Machine::open(store.clone())?;
+    pub(crate) fn open(store: Arc<dyn StateDisk>, waiters: Arc<Waiters>) -> Result<Self, KvError> {
+        let machine = Machine::open(Arc::new(State(store.clone())))?;
         let feed = Arc::new(Feed::new(machine.view(), Arc::new(machine.past())));
         let (last, membership) = read_applied(&machine)?;
         let progress = watch::Sender::new(progress_at(last));
         Ok(Self {
             machine,
             store,
-            snapshots,
             feed,
             last,
             membership,
@@ -199,9 +201,7 @@ fn progress_at(last: Option<LogId>) -> Progress {
     })
 }
 
-fn read_applied(
-    machine: &Machine<StateStore>,
-) -> Result<(Option<LogId>, StoredMembership), KvError> {
+fn read_applied(machine: &Machine<State>) -> Result<(Option<LogId>, StoredMembership), KvError> {
     match machine.applied()? {
         Some(bytes) => {
             durable::decode_applied(&bytes).map_err(|error| KvError::Corrupt(error.to_string()))
@@ -267,7 +267,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
         // The checkpoint is taken here, between two batches; only summing its files runs beside apply.
         let marker = durable::encode_applied(self.last, &self.membership);
-        let taken = blocking(|| self.snapshots.take(&self.store, &marker));
+        let taken = blocking(|| self.store.take(&marker));
         Builder {
             taken: Some(taken),
             name: snapshot_name(self.last),
@@ -280,10 +280,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: Self::SnapshotData,
     ) -> Result<(), io::Error> {
         let machine = blocking(|| {
-            self.store.install(&snapshot)?;
-            self.snapshots
-                .adopt(&snapshot, &snapshot_name(meta.last_log_id))?;
-            Machine::open(self.store.clone()).map_err(failed)
+            self.store
+                .install(&*snapshot, &snapshot_name(meta.last_log_id))?;
+            Machine::open(Arc::new(State(self.store.clone()))).map_err(failed)
         })?;
         let (last, membership) = read_applied(&machine).map_err(failed)?;
         if last != meta.last_log_id {
@@ -306,14 +305,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         &mut self,
     ) -> Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>>, io::Error>
     {
-        self.snapshots.current().map(snapshot_of).transpose()
+        self.store.current().map(snapshot_of).transpose()
     }
 }
 
 /// An instant of the state on its way to becoming a snapshot.
 #[derive(Debug)]
 pub struct Builder {
-    taken: Option<Result<Taken, StorageError>>,
+    taken: Option<Result<Box<dyn Taken>, StorageError>>,
     name: String,
 }
 
@@ -328,7 +327,6 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             .take()
             .ok_or_else(|| io::Error::other("a snapshot is built once"))??;
         let name = self.name.clone();
-        let finished = tokio::task::spawn_blocking(move || taken.finish(&name));
-        snapshot_of(finished.await.map_err(io::Error::other)??)
+        snapshot_of(offload(move || taken.finish(&name)).await??)
     }
 }

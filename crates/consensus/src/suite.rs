@@ -1,26 +1,28 @@
 //! openraft's own suite over our log and state machine.
 #![allow(clippy::unwrap_used)]
 
+use crate::disk::{Disk, Room};
 use crate::log_store::LogStore;
 use crate::state_machine::StateMachine;
 use crate::types::TypeConfig;
 use crate::waiters::Waiters;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
-use pontoon_storage::{DataDir, Identity, Log, Snapshots, StateStore};
+use pontoon_storage::Identity;
+use std::sync::Arc;
 
 struct OnDisk;
 
 /// What must outlive a store: its directory and the lock on it.
 struct Held {
-    _data: DataDir,
+    _room: Arc<dyn Room>,
     _root: tempfile::TempDir,
 }
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, Held> for OnDisk {
     async fn build(&self) -> Result<(Held, LogStore, StateMachine), StorageError<TypeConfig>> {
         let root = tempfile::tempdir().unwrap();
-        let data = DataDir::open(
+        let disk = Disk::open(
             root.path(),
             &Identity {
                 cluster: "suite".into(),
@@ -28,15 +30,11 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Held> for OnDisk {
             },
         )
         .unwrap();
-        let log = LogStore::new(Log::open(&data).unwrap());
-        let (store, snapshots) = (
-            StateStore::open(&data).unwrap(),
-            Snapshots::open(&data).unwrap(),
-        );
-        let machine = StateMachine::open(store, snapshots, Waiters::new(0, 0)).unwrap();
+        let log = LogStore::new(disk.log);
+        let machine = StateMachine::open(disk.state, Waiters::new(0, 0)).unwrap();
         Ok((
             Held {
-                _data: data,
+                _room: disk.room,
                 _root: root,
             },
             log,

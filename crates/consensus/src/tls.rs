@@ -1,5 +1,6 @@
 //! Mutual TLS between replicas: each side demands that the other is the member it says it is.
 
+use crate::transport::Stream;
 use pontoon_identity::tls::{ClientCertificate, TlsError};
 use pontoon_identity::{Member, Presented, Roots};
 use pontoon_world::World;
@@ -7,7 +8,6 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// HTTP/2 and nothing else.
@@ -50,9 +50,9 @@ impl TlsParts {
     /// Dials `member`, which must show its certificate.
     pub(crate) async fn connect(
         &self,
-        stream: TcpStream,
+        stream: Stream,
         member: &Member,
-    ) -> io::Result<client::TlsStream<TcpStream>> {
+    ) -> io::Result<client::TlsStream<Stream>> {
         let name = ServerName::try_from(member.server_name()).map_err(io::Error::other)?;
         let stream = self.connector.connect(name, stream).await?;
         demand(stream.get_ref().1.peer_certificates(), |found| {
@@ -64,9 +64,9 @@ impl TlsParts {
     /// Accepts a member of `cluster`; says which.
     pub(crate) async fn accept(
         &self,
-        stream: TcpStream,
+        stream: Stream,
         cluster: &str,
-    ) -> io::Result<(server::TlsStream<TcpStream>, Member)> {
+    ) -> io::Result<(server::TlsStream<Stream>, Member)> {
         let stream = self.acceptor.accept(stream).await?;
         let member = demand(stream.get_ref().1.peer_certificates(), |found| {
             found.cluster == cluster
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use pontoon_api::NodeName;
     use pontoon_identity::{Authorities, Credentials};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     fn member(cluster: &str, id: u64) -> Member {
         Member {
@@ -124,10 +124,10 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
-            Some(answerer.accept(stream, "c").await.ok()?.1)
+            Some(answerer.accept(Box::pin(stream), "c").await.ok()?.1)
         });
         let stream = TcpStream::connect(address).await.unwrap();
-        let dialled = dialler.connect(stream, &wanted).await.is_ok();
+        let dialled = dialler.connect(Box::pin(stream), &wanted).await.is_ok();
         (dialled, served.await.unwrap())
     }
 
