@@ -4,14 +4,14 @@ use crate::events::Events;
 use crate::limits::{
     COMPACTION_PERIOD, FULL_PASS, HISTORY_KEPT, PLANS_PER_TURN, PROPOSALS_IN_FLIGHT, TRACES,
 };
-use crate::placing::{self, SCHEDULER};
+use crate::placing::{Batch, Joined, Placed, SCHEDULER};
 use crate::queue::{Next, Queue, Turn, Work};
 use crate::{metrics, transaction};
-use pontoon_api::{PodUid, Revision, Term};
+use pontoon_api::{Revision, Term};
 use pontoon_controllers::scheduling::{Placement, Scheduling};
-use pontoon_controllers::{Context, Controller, EventNote, Intent, Liveness, Plan, Requeue};
+use pontoon_controllers::{Context, Controller, EventNote, Liveness, Plan, Requeue};
 use pontoon_state::{
-    Command, Key, Object, Outcome, ProposeError, Refusal, Replica, Transaction, View, Watch,
+    Command, Object, Outcome, ProposeError, Refusal, Replica, Transaction, View, Watch,
 };
 use pontoon_telemetry::trace;
 use pontoon_world::World;
@@ -93,9 +93,9 @@ impl Reconciler {
 enum Purpose {
     /// A controller's key, when to look again, and the events to tell once it is committed.
     Key(Work, Option<Duration>, Vec<EventNote>),
-    /// A binding, which is taken back when refused, and the event that tells it.
-    Bind(Key, PodUid, EventNote),
-    /// A condition or a compaction: nobody waits for it.
+    /// Placements, which are taken back when refused.
+    Place(Vec<Placed>),
+    /// A compaction: nobody waits for it.
     Aside,
 }
 
@@ -261,10 +261,8 @@ impl<'a> Leading<'a> {
         if self.placements.is_empty() && self.scheduling.has_work() {
             self.place(&view);
         }
-        while self.has_room()
-            && let Some(placement) = self.placements.pop_front()
-        {
-            self.propose_placement(&placement, &view);
+        while self.has_room() && !self.placements.is_empty() {
+            self.propose_placements(&view);
         }
     }
 
@@ -349,27 +347,67 @@ impl<'a> Leading<'a> {
         self.placements.extend(placements);
     }
 
-    fn propose_placement(&mut self, placement: &Placement, view: &View) {
-        let Some((intent, note)) = placing::intent(placement, view, &self.owner.world) else {
-            self.scheduling.refused(&placement.key, &placement.uid);
+    /// Proposes as many placements as one transaction takes. It belongs to one trace, so those that it places do too.
+    fn propose_placements(&mut self, view: &View) {
+        let mut batch = Batch::new(self.term);
+        let mut trace: Option<Arc<str>> = None;
+        while let Some(placement) = self.placements.pop_front() {
+            let work = (SCHEDULING, placement.key.clone());
+            let own = self.traces.get(&work).cloned().unwrap_or_default();
+            if !batch.has_room() || trace.as_ref().is_some_and(|trace| *trace != own) {
+                self.placements.push_front(placement);
+                break;
+            }
+            self.traces.remove(&work);
+            trace = Some(own);
+            match batch.join(placement, view, &self.owner.world) {
+                Joined::Yes => {}
+                Joined::Needless(note) => self.events.note(SCHEDULER, note),
+                Joined::Void(placement) => self.take_back(&placement),
+                Joined::Unwritable(placement, error) => {
+                    tracing::warn!(%error, pod = %placement.key, "a placement cannot be written");
+                    self.take_back(&placement);
+                }
+            }
+        }
+        let Some(first) = batch.placed.first() else {
             return;
         };
-        let span = tracing::info_span!("place", pod = %placement.key, term = self.term.0);
-        self.adopt(&span, &(SCHEDULING, placement.key.clone()));
+        let pod = &first.placement.key;
+        let span =
+            tracing::info_span!("place", %pod, pods = batch.placed.len(), term = self.term.0);
+        if let Some(trace) = trace {
+            trace::adopt(&span, &trace);
+        }
         let _entered = span.enter();
-        let Some(intent) = intent else { return };
-        let purpose = if matches!(intent, Intent::Bind { .. }) {
-            Purpose::Bind(placement.key.clone(), placement.uid.clone(), note)
-        } else {
-            self.events.note(SCHEDULER, note);
-            Purpose::Aside
-        };
-        match transaction::build(vec![intent], self.term, &self.owner.world) {
-            Ok(transaction) => self.propose(purpose, transaction),
-            Err(error) => {
-                tracing::warn!(%error, pod = %placement.key, "a placement cannot be written");
-                self.scheduling.refused(&placement.key, &placement.uid);
+        self.propose(Purpose::Place(batch.placed), batch.transaction);
+    }
+
+    /// A binding was not written.
+    fn take_back(&mut self, placement: &Placement) {
+        if placement.node.is_ok() {
+            self.scheduling.refused(&placement.key, &placement.uid);
+        }
+    }
+
+    fn placements_ended(&mut self, placed: Vec<Placed>, result: &Result<Outcome, ProposeError>) {
+        match result {
+            Ok(Outcome::Committed { .. }) => placed
+                .into_iter()
+                .for_each(|placed| self.events.note(SCHEDULER, placed.note)),
+            // One of them was overtaken: the others are still good, unless they were overtaken too.
+            Ok(Outcome::Refused(Refusal::Precondition { key, .. })) => {
+                for Placed { placement, .. } in placed.into_iter().rev() {
+                    if placement.key == *key {
+                        self.take_back(&placement);
+                    } else {
+                        self.placements.push_front(placement);
+                    }
+                }
             }
+            Ok(Outcome::Refused(_)) | Err(_) => placed
+                .iter()
+                .for_each(|placed| self.take_back(&placed.placement)),
         }
     }
 
@@ -398,13 +436,7 @@ impl<'a> Leading<'a> {
         };
         match purpose {
             Purpose::Aside => {}
-            Purpose::Bind(key, uid, note) => {
-                if matches!(result, Ok(Outcome::Committed { .. })) {
-                    self.events.note(SCHEDULER, note);
-                } else {
-                    self.scheduling.refused(&key, &uid);
-                }
-            }
+            Purpose::Place(placed) => self.placements_ended(placed, &result),
             Purpose::Key(work, look_again, events) => {
                 if matches!(result, Ok(Outcome::Committed { .. })) {
                     let name = self.owner.controllers[work.0].name();

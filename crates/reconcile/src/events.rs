@@ -1,13 +1,13 @@
 //! Events for the user: equal ones become one object with a count.
 
-use crate::limits::{EVENT_SERIES, EVENTS_WAITING};
+use crate::limits::{EVENT_SERIES, EVENTS_PER_PROPOSAL, EVENTS_WAITING};
 use crate::metrics;
 use crate::transaction::seconds;
 use pontoon_controllers::EventNote;
 use pontoon_state::{Key, Object, Replica, Transaction, encode};
 use pontoon_world::World;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -51,18 +51,35 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut receiver: mpsc::Receiver<(&'static str, EventNote)>) {
-        while let Some((component, note)) = receiver.recv().await {
+        let mut notes = Vec::new();
+        while receiver.recv_many(&mut notes, EVENTS_PER_PROPOSAL).await > 0 {
+            let transaction = self.transaction(notes.drain(..));
+            if let Err(error) = self.replica.propose(transaction).await {
+                tracing::debug!(%error, "events were not written");
+            }
+        }
+    }
+
+    /// What writes these events; of a series that comes more than once, its last state.
+    fn transaction(
+        &mut self,
+        notes: impl Iterator<Item = (&'static str, EventNote)>,
+    ) -> Transaction {
+        let mut written = BTreeMap::new();
+        for (component, note) in notes {
             let (key, event) = self.event(component, &note);
             match encode(&event) {
                 Ok(encoded) => {
-                    let transaction = Transaction::default().put(key, encoded);
-                    if let Err(error) = self.replica.propose(transaction).await {
-                        tracing::debug!(%error, reason = note.reason, "an event was not written");
-                    }
+                    written.insert(key, encoded);
                 }
                 Err(error) => tracing::warn!(%error, "an event could not be encoded"),
             }
         }
+        written
+            .into_iter()
+            .fold(Transaction::default(), |transaction, (key, event)| {
+                transaction.put(key, event)
+            })
     }
 
     fn event(&mut self, component: &'static str, note: &EventNote) -> (Key, Value) {

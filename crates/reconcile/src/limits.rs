@@ -32,3 +32,13 @@ pub const EVENT_SERIES: usize = 4_096;
 
 /// Keys whose trace is remembered until they are planned; a further one's plan begins a trace of its own.
 pub const TRACES: usize = 16_384;
+
+/// Pods that are bound in one transaction: beyond this the fsync that they share costs next to nothing, and a conflict on
+/// one of them has more written again.
+pub const PLACEMENTS_PER_PROPOSAL: usize = 256;
+
+/// Bytes of pods after which a transaction of bindings takes no more: far below what one may have.
+pub const PLACEMENTS_BYTES: usize = 512 << 10;
+
+/// Events written in one transaction: what piled up while the last one was written.
+pub const EVENTS_PER_PROPOSAL: usize = 256;

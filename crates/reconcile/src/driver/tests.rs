@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use pontoon_api::Revision;
-use pontoon_controllers::PlanError;
-use pontoon_state::{Change, Leadership, Precondition, Solo, encode};
+use pontoon_controllers::{Intent, PlanError};
+use pontoon_state::{Change, Key, Leadership, Precondition, Solo, encode};
 use serde_json::{Value, json};
 
 /// Wants a Secret beside every ConfigMap; cannot bear one named `poison`.
@@ -136,7 +136,7 @@ impl Fixture {
     }
 
     async fn finish(self) {
-        self.stop.send(true).unwrap();
+        self.stop.send_replace(true);
         self.task.await.unwrap();
         assert_eq!(
             pontoon_state::invariant::violations(&self.replica.view()),
@@ -259,5 +259,75 @@ async fn a_pod_is_bound_or_told_why_not_and_bound_when_a_node_comes() {
     fixture
         .until(|view| told(view, "Scheduled") && told(view, "FailedScheduling"))
         .await;
+    fixture.finish().await;
+}
+
+/// A store with a node and these pods waiting, made before anything looks at it.
+async fn waiting_pods(count: usize) -> Fixture {
+    let fixture = Fixture::start().await;
+    fixture.stop.send(true).unwrap();
+    for index in 0..count {
+        fixture
+            .put("pods", "default", &format!("p{index}"), pod())
+            .await;
+    }
+    fixture.put("nodes", "", "n", node("n", "1000")).await;
+    fixture
+}
+
+fn bound(view: &View) -> Vec<Revision> {
+    let pods = view.list("pods", None);
+    pods.filter(|pod| pod.meta.node.is_some())
+        .map(|pod| pod.revision)
+        .collect()
+}
+
+#[tokio::test]
+async fn pods_that_wait_together_are_bound_in_one_transaction() {
+    let fixture = waiting_pods(100).await;
+    let reconciler = Reconciler::new(
+        fixture.replica.clone(),
+        Vec::new(),
+        Arc::new(Always),
+        World::real(),
+    );
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(reconciler.run(stopped));
+    fixture.until(|view| bound(view).len() == 100).await;
+    let mut revisions = bound(&fixture.replica.view());
+    revisions.dedup();
+    assert_eq!(revisions.len(), 1, "{revisions:?}");
+    stop.send(true).unwrap();
+    task.await.unwrap();
+    fixture.finish().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_changed_meanwhile_does_not_keep_the_others_from_their_node() {
+    let fixture = waiting_pods(3).await;
+    let reconciler = Reconciler::new(
+        fixture.replica.clone(),
+        Vec::new(),
+        Arc::new(Always),
+        World::real(),
+    );
+    let events = Events::start(fixture.replica.clone(), World::real());
+    let mut leading = Leading::new(&reconciler, &events, Term(1));
+    let seen = fixture.replica.view();
+    let mut watch = fixture.replica.watch(seen.revision()).unwrap();
+    leading.place(&seen);
+    let mut changed = pod();
+    changed["metadata"] = json!({"annotations": {"since": "then"}});
+    fixture.put("pods", "default", "p1", changed).await;
+    leading.propose_placements(&seen);
+    let refused = leading.proposals.join_next().await.unwrap();
+    leading.ended(refused);
+    assert_eq!(bound(&fixture.replica.view()), []);
+    leading.absorb(&mut watch).unwrap();
+    while bound(&fixture.replica.view()).len() < 3 {
+        leading.work();
+        let proposed = leading.proposals.join_next().await.unwrap();
+        leading.ended(proposed);
+    }
     fixture.finish().await;
 }
