@@ -119,6 +119,9 @@ impl Verbs {
     /// # Errors
     /// 503 without a quorum, 504 when this replica has not come that far.
     pub(crate) async fn view(&self, freshness: Freshness) -> Result<Arc<View>, VerbError> {
+        if let Some(trouble) = self.replica.trouble().filter(|trouble| trouble.withdrawn) {
+            return Err(VerbError::Unavailable(trouble.detail));
+        }
         match freshness {
             Freshness::Newest => Ok(self.replica.read().await?),
             Freshness::Any => Ok(self.replica.view()),

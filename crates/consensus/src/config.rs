@@ -40,6 +40,8 @@ pub struct Tuning {
     /// Log entries kept behind a snapshot: followers that lag less get the log. Large on purpose: it also keeps the
     /// purge point away from what is being applied (openraft issue 2116).
     pub kept_entries: u64,
+    /// Between two comparisons of what the members hold.
+    pub compare: Duration,
 }
 
 impl Tuning {
@@ -52,6 +54,7 @@ impl Tuning {
             election_max: Duration::from_millis(500),
             snapshot_entries: 20_000,
             kept_entries: 20_000,
+            compare: Duration::from_secs(2),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One replica: opened, served, asked, shut down.
 
+use crate::agreement::{self, Agreement};
 use crate::config::Config;
 use crate::disk::{Disk, RaftLog, StateDisk};
 use crate::limits::{TASK_END, TASK_END_POLL};
@@ -20,7 +21,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use pontoon_api::{Revision, Term};
 use pontoon_identity::Member;
 use pontoon_state::apply::History;
-use pontoon_state::replica::MemberStatus;
+use pontoon_state::replica::{MemberStatus, Trouble};
 use pontoon_state::{
     Command, Feed, KvError, Leadership, Outcome, ProposeError, ReadError, Replica, View, Watch,
     WatchEnd,
@@ -59,6 +60,7 @@ pub struct Consensus {
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) gate: Gate,
+    pub(crate) agreement: Arc<Agreement>,
     pub(crate) membership: tokio::sync::Mutex<()>,
     store: Arc<dyn StateDisk>,
     /// Owned by Raft's tasks.
@@ -66,6 +68,7 @@ pub struct Consensus {
     fatal: watch::Receiver<Option<String>>,
     closing: watch::Sender<bool>,
     observer: JoinHandle<()>,
+    comparing: JoinHandle<()>,
     // Behind everything that uses the directory: it holds the lock.
     pub(crate) space: Arc<Space>,
 }
@@ -115,6 +118,7 @@ impl Consensus {
         let waiters = Waiters::new(config.node, config.world.entropy().u64());
         let machine = StateMachine::open(store.clone(), waiters.clone())?;
         let (feed, progress) = (machine.feed(), machine.progress());
+        let agreement = machine.agreement();
         let me = Member {
             cluster: config.cluster.clone(),
             id: config.node,
@@ -145,7 +149,8 @@ impl Consensus {
             leads,
             failed,
         ));
-        let consensus = Arc::new(Self {
+        let consensus = Arc::new_cyclic(|this| Self {
+            comparing: tokio::spawn(agreement::compare(this.clone(), config.tuning.compare)),
             raft,
             feed,
             peers,
@@ -153,6 +158,7 @@ impl Consensus {
             progress,
             leadership,
             gate: Gate::default(),
+            agreement,
             membership: tokio::sync::Mutex::new(()),
             store,
             log: held,
@@ -201,6 +207,8 @@ impl Consensus {
             peers: self.peers.clone(),
             state: self.store.clone(),
             space: Arc::downgrade(&self.space),
+            agreement: self.agreement.clone(),
+            feed: self.feed.clone(),
         }
     }
 
@@ -223,6 +231,7 @@ impl Consensus {
     pub async fn shutdown(&self) {
         self.closing.send_replace(true);
         self.observer.abort();
+        self.comparing.abort();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the Raft task ended badly");
         }
@@ -414,12 +423,17 @@ impl Replica for Consensus {
                 id: *id,
                 address: node.addr.clone(),
                 voter: voters.contains(id),
+                digest: self.agreement.told_by(*id),
             })
             .collect()
     }
 
     fn applied_index(&self) -> u64 {
         self.progress.borrow().index
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.agreement.trouble()
     }
 }
 

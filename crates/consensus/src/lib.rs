@@ -12,8 +12,10 @@
 //! - a proposal is sent again only when it was certainly not done;
 //! - a replica is `ready` to lead only when it has applied an entry of its own term, and there is one leader per term;
 //! - a read sees everything acknowledged before it began, without trusting a clock;
+//! - a replica whose state differs from a majority's serves nothing, neither votes nor leads;
 //! - a message for another cluster or member, or in another's name, is refused.
 
+mod agreement;
 mod config;
 mod consensus;
 pub mod disk;

@@ -9,6 +9,13 @@ pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a linearizable read is retried.
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Digests kept for comparison: a follower that applied fewer revisions than this since the one asked for still knows
+/// it. 40 bytes each.
+pub const DIGESTS: usize = 4_096;
+
+/// How long a member may take to apply what it is asked the digest of; one that lags more is compared the next time.
+pub const COMPARE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Pause before asking again when there is no leader and nothing announced one.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(20);
 

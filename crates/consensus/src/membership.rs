@@ -40,6 +40,18 @@ impl Consensus {
         Ok(())
     }
 
+    /// Asks voter `id` to lead instead of this replica, and answers before it does. To be called at the leader.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn hand_over(&self, id: u64) -> Result<(), MembershipError> {
+        self.raft
+            .trigger()
+            .transfer_leader(id)
+            .await
+            .map_err(failed)
+    }
+
     /// Makes this replica a founding member of a new cluster. Every founder may be told the same.
     pub(crate) async fn found(
         &self,

@@ -106,10 +106,10 @@ pub(crate) struct SnapshotHeader {
     pub manifest: Bytes,
 }
 
-/// What a follower asks its leader.
+/// What a replica asks another, beside Raft's own messages.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Forward {
-    #[prost(oneof = "Request", tags = "1, 2")]
+    #[prost(oneof = "Request", tags = "1, 2, 3, 4")]
     pub request: Option<Request>,
 }
 
@@ -119,6 +119,40 @@ pub(crate) enum Request {
     Propose(Propose),
     #[prost(bool, tag = "2")]
     ReadIndex(bool),
+    /// The leader's question for a digest.
+    #[prost(message, tag = "3")]
+    Compare(Compare),
+    /// What the leader found in the answers.
+    #[prost(message, tag = "4")]
+    Judgement(Judgement),
+}
+
+/// Asks for the digest of the state at a revision.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Compare {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+}
+
+/// What members hold at a revision.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Judgement {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// What is right; empty when nobody can tell.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub digest: Bytes,
+    #[prost(message, repeated, tag = "3")]
+    pub reports: Vec<Report>,
+}
+
+/// What one member holds.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Report {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub digest: Bytes,
 }
 
 /// A forwarded proposal.
@@ -135,7 +169,7 @@ pub(crate) struct Propose {
 /// What the leader answers.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Forwarded {
-    #[prost(oneof = "Answer", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6")]
     pub answer: Option<Answer>,
 }
 
@@ -153,6 +187,12 @@ pub(crate) enum Answer {
     /// It may have been done.
     #[prost(string, tag = "4")]
     Unknown(String),
+    /// The digest of the state at the revision asked for.
+    #[prost(bytes = "bytes", tag = "5")]
+    Digest(Bytes),
+    /// It is taken note of.
+    #[prost(bool, tag = "6")]
+    Noted(bool),
 }
 
 fn required<T>(value: Option<T>, what: &str) -> Result<T, DecodeError> {

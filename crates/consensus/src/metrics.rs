@@ -24,6 +24,8 @@ pub const LEADER_CHANGES: &str = "pontoon_consensus_leader_changes_total";
 pub const MISDIRECTED: &str = "pontoon_consensus_misdirected_messages_total";
 /// Snapshots installed from a leader.
 pub const INSTALLED: &str = "pontoon_consensus_snapshots_installed_total";
+/// 1 where this replica's state has diverged from a majority's, or nobody can tell, else 0.
+pub const DIVERGED: &str = "pontoon_consensus_diverged";
 
 /// Says what each metric is. Called once at start.
 pub fn describe() {
@@ -64,6 +66,11 @@ pub fn describe() {
         MISDIRECTED,
         Unit::Count,
         "Messages of replicas refused as misdirected"
+    );
+    describe_gauge!(
+        DIVERGED,
+        Unit::Count,
+        "Whether this replica's state has diverged, or members differ and nobody can tell who is right"
     );
     describe_counter!(INSTALLED, Unit::Count, "Snapshots installed from a leader");
 }

@@ -111,6 +111,9 @@ impl Consensus {
         };
         let deadline = Instant::now() + PROPOSE_DEADLINE;
         loop {
+            if let Some(trouble) = self.agreement.diverged() {
+                return Err(ProposeError::Unavailable(trouble));
+            }
             let mut attempt = self.attempt(&proposal, &mut waiter, deadline).await;
             if let Attempt::Unknown(reason, term) = attempt {
                 attempt = self.settle(&mut waiter, reason, term, deadline).await;
@@ -181,7 +184,9 @@ impl Consensus {
                 Err(AskError::Lost(reason)) => Attempt::Unknown(reason, term),
                 Ok(Answer::Refused(reason)) => Attempt::Again(reason),
                 Ok(Answer::Unknown(reason)) => Attempt::Unknown(reason, term),
-                Ok(Answer::ReadIndex(_)) => Attempt::Unknown("the leader answered another question".into(), term),
+                Ok(Answer::ReadIndex(_) | Answer::Digest(_) | Answer::Noted(_)) => {
+                    Attempt::Unknown("the leader answered another question".into(), term)
+                }
                 Ok(Answer::Committed(at)) => {
                     record(at.term, at.index);
                     Attempt::Unknown("it is committed, and was not applied here in time".into(), term)

@@ -54,6 +54,9 @@ impl Consensus {
         let begun = Instant::now();
         let deadline = begun + READ_DEADLINE;
         let result = loop {
+            if let Some(trouble) = self.agreement.diverged() {
+                break Err(ReadError(trouble));
+            }
             let asked = tokio::time::timeout_at(
                 deadline,
                 self.gate.pass(async || self.read_index(deadline).await),
@@ -80,7 +83,9 @@ impl Consensus {
             Some(leader) => match self.ask(leader, Request::ReadIndex(true), deadline).await {
                 Ok(Answer::ReadIndex(index)) => Ok(index),
                 Ok(Answer::Refused(reason) | Answer::Unknown(reason)) => Err(reason),
-                Ok(Answer::Committed(_)) => Err("the leader answered another question".into()),
+                Ok(Answer::Committed(_) | Answer::Digest(_) | Answer::Noted(_)) => {
+                    Err("the leader answered another question".into())
+                }
                 Err(AskError::NotSent(reason) | AskError::Lost(reason)) => Err(reason),
             },
         }

@@ -3,6 +3,7 @@
 //! Every message is checked: it must name this cluster and this member, and over TLS its sender must be the member
 //! whose certificate the connection showed.
 
+use crate::agreement::Agreement;
 use crate::disk::{SnapshotData, StateDisk};
 use crate::durable::{At, VoteForm};
 use crate::messages::{
@@ -20,7 +21,9 @@ use futures::{Stream, StreamExt as _, stream::BoxStream};
 use openraft::raft::AppendEntriesRequest;
 use openraft::storage::{Snapshot, SnapshotMeta};
 use parking_lot::Mutex;
+use pontoon_api::Revision;
 use pontoon_identity::Member;
+use pontoon_state::Feed;
 use pontoon_storage::{Manifest, StorageError};
 use pontoon_wire::raft::v1::raft_server;
 use pontoon_wire::raft::v1::{Envelope, FileChunk, SnapshotFrame, snapshot_frame::Frame};
@@ -35,6 +38,8 @@ pub struct Service {
     pub(crate) peers: Arc<Peers>,
     pub(crate) state: Arc<dyn StateDisk>,
     pub(crate) space: Weak<Space>,
+    pub(crate) agreement: Arc<Agreement>,
+    pub(crate) feed: Arc<Feed>,
 }
 
 impl std::fmt::Debug for Service {
@@ -137,6 +142,25 @@ impl Service {
 
     async fn forwarded(&self, request: ForwardRequest) -> Answer {
         match request {
+            ForwardRequest::Compare(request) => {
+                let revision = Revision(request.revision);
+                return self.agreement.answer(&self.feed, revision).await;
+            }
+            ForwardRequest::Judgement(judgement) => {
+                self.agreement.learn(self.peers.me.id, &judgement);
+                return Answer::Noted(true);
+            }
+            ForwardRequest::Propose(_) | ForwardRequest::ReadIndex(_) => {}
+        }
+        if let Some(trouble) = self.agreement.diverged() {
+            return Answer::Refused(trouble);
+        }
+        self.led(request).await
+    }
+
+    /// What only a leader does.
+    async fn led(&self, request: ForwardRequest) -> Answer {
+        match request {
             ForwardRequest::Propose(request) => {
                 let Some(form) = request.proposal else {
                     return Answer::Refused("nothing is proposed".into());
@@ -162,7 +186,17 @@ impl Service {
                 Ok(index) => Answer::ReadIndex(index),
                 Err(detail) => Answer::Refused(detail),
             },
+            ForwardRequest::Compare(_) | ForwardRequest::Judgement(_) => {
+                Answer::Refused("this is asked of any member".into())
+            }
         }
+    }
+
+    /// A replica whose state has diverged has no vote.
+    fn may_vote(&self) -> Result<(), Status> {
+        self.agreement
+            .diverged()
+            .map_or(Ok(()), |trouble| Err(stopped(trouble)))
     }
 }
 
@@ -228,6 +262,7 @@ impl raft_server::Raft for Service {
         let from = envelope.from;
         let ballot = messages::decode_ballot(open(&self.peers, sender.as_ref(), envelope)?)
             .map_err(garbled)?;
+        self.may_vote()?;
         let answer = self.raft.vote(ballot).await.map_err(stopped)?;
         Ok(self.answer(from, messages::encode_ballot_answer(&answer)))
     }
@@ -237,6 +272,7 @@ impl raft_server::Raft for Service {
         let from = envelope.from;
         let ballot = messages::decode_ballot(open(&self.peers, sender.as_ref(), envelope)?)
             .map_err(garbled)?;
+        self.may_vote()?;
         let answer = self.raft.pre_vote(ballot).await.map_err(stopped)?;
         Ok(self.answer(from, messages::encode_ballot_answer(&answer)))
     }
@@ -249,6 +285,7 @@ impl raft_server::Raft for Service {
         let from = envelope.from;
         let transfer = messages::decode_transfer(open(&self.peers, sender.as_ref(), envelope)?)
             .map_err(garbled)?;
+        self.may_vote()?;
         let answer = self
             .raft
             .handle_transfer_leader(transfer)

@@ -3,6 +3,7 @@
 //! Objects, last applied position and membership are written in one batch. What is applied is published
 //! before anyone is told its outcome.
 
+use crate::agreement::Agreement;
 use crate::disk::{SnapshotData, State, StateDisk, Taken};
 use crate::durable;
 use crate::limits::APPLY_ENTRIES;
@@ -41,6 +42,7 @@ pub struct StateMachine {
     membership: StoredMembership,
     progress: watch::Sender<Progress>,
     waiters: Arc<Waiters>,
+    agreement: Arc<Agreement>,
 }
 
 /// Entries to apply at once, and who waits for each.
@@ -123,6 +125,7 @@ impl StateMachine {
         let feed = Arc::new(Feed::new(machine.view(), Arc::new(machine.past())));
         let (last, membership) = read_applied(&machine)?;
         let progress = watch::Sender::new(progress_at(last));
+        let agreement = Agreement::new(&machine.view());
         Ok(Self {
             machine,
             store,
@@ -131,11 +134,16 @@ impl StateMachine {
             membership,
             progress,
             waiters,
+            agreement,
         })
     }
 
     pub(crate) fn feed(&self) -> Arc<Feed> {
         self.feed.clone()
+    }
+
+    pub(crate) fn agreement(&self) -> Arc<Agreement> {
+        self.agreement.clone()
     }
 
     pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
@@ -166,6 +174,8 @@ impl StateMachine {
         let begun = Instant::now();
         let marker = durable::encode_applied(self.last, &self.membership);
         let applied = self.machine.apply(&batch.entries, marker).map_err(failed)?;
+        // Before the view: whoever sees a revision finds its digest.
+        self.agreement.extend(applied.digests);
         self.feed.publish(applied.view, applied.changes);
         ::metrics::histogram!(metrics::APPLY_SECONDS).record(begun.elapsed());
         ::metrics::histogram!(metrics::APPLIED_ENTRIES)
@@ -294,7 +304,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.machine = machine;
         self.last = last;
         self.membership = membership;
-        self.feed.reset(self.machine.view());
+        let view = self.machine.view();
+        self.agreement.reset(&view);
+        self.feed.reset(view);
         self.waiters.obscure();
         self.report();
         ::metrics::counter!(metrics::INSTALLED).increment(1);

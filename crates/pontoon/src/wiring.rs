@@ -370,7 +370,11 @@ fn first_service_address(cidr: &str) -> String {
 
 fn health(replica: &Arc<dyn Replica>) -> Health {
     let health = Health::with_ping();
-    let (leader, disk) = (Arc::downgrade(replica), Arc::downgrade(replica));
+    let (leader, disk, state) = (
+        Arc::downgrade(replica),
+        Arc::downgrade(replica),
+        Arc::downgrade(replica),
+    );
     let gone = || "the store is closed".to_owned();
     health.add(Probe::Ready, "leader", move || {
         let leadership = leader.upgrade().ok_or_else(gone)?.leadership();
@@ -378,6 +382,12 @@ fn health(replica: &Arc<dyn Replica>) -> Health {
             Ok(())
         } else {
             Err(format!("no leader in term {}", leadership.term))
+        }
+    });
+    health.add(Probe::Ready, "state", move || {
+        match state.upgrade().ok_or_else(gone)?.trouble() {
+            None => Ok(()),
+            Some(trouble) => Err(trouble.detail),
         }
     });
     health.add(Probe::Live, "store", move || {

@@ -10,6 +10,7 @@ mod transact;
 
 use crate::change::ChangeSet;
 use crate::command::Command;
+use crate::digest::Digest;
 use crate::kv::{Batch, Family, Kv, KvError};
 use crate::outcome::Outcome;
 use crate::view::View;
@@ -24,6 +25,7 @@ pub(crate) mod meta_key {
     pub const REVISION: &[u8] = b"revision";
     pub const COMPACTED: &[u8] = b"compacted";
     pub const APPLIED: &[u8] = b"applied";
+    pub const DIGEST: &[u8] = b"digest";
 }
 
 /// A committed log entry to apply.
@@ -42,6 +44,8 @@ pub struct Applied {
     pub outcomes: Vec<Option<Outcome>>,
     /// One for each revision taken, in order.
     pub changes: Vec<Arc<ChangeSet>>,
+    /// The digest at each of these revisions.
+    pub digests: Vec<(Revision, Digest)>,
     /// The view after the batch.
     pub view: Arc<View>,
 }
@@ -59,6 +63,7 @@ struct Stage<'a, K> {
     view: View,
     batch: Batch,
     changes: Vec<Arc<ChangeSet>>,
+    digests: Vec<(Revision, Digest)>,
 }
 
 impl<K: Kv> Machine<K> {
@@ -111,6 +116,7 @@ impl<K: Kv> Machine<K> {
             view: self.view.clone(),
             batch: Batch::default(),
             changes: Vec::new(),
+            digests: Vec::new(),
         };
         let mut outcomes = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -125,12 +131,24 @@ impl<K: Kv> Machine<K> {
         stage
             .batch
             .put(Family::Meta, meta_key::APPLIED.to_vec(), applied);
+        if let Some((_, digest)) = stage.digests.last() {
+            let digest = digest.to_bytes().to_vec();
+            stage
+                .batch
+                .put(Family::Meta, meta_key::DIGEST.to_vec(), digest);
+        }
         stage.flush()?;
-        let Stage { view, changes, .. } = stage;
+        let Stage {
+            view,
+            changes,
+            digests,
+            ..
+        } = stage;
         self.view = view;
         Ok(Applied {
             outcomes,
             changes,
+            digests,
             view: self.view(),
         })
     }

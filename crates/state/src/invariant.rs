@@ -33,6 +33,9 @@ pub fn violations(view: &View) -> Vec<String> {
             found.push(format!("the {name} index does not match the objects"));
         }
     }
+    if rebuilt.digest != view.digest {
+        found.push("the digest is not that of the objects".into());
+    }
     found
 }
 

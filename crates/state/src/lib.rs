@@ -9,11 +9,13 @@
 //! - a revision belongs to exactly one committed transaction, and every object it wrote
 //!   carries it;
 //! - what a view holds is what the store holds at that revision;
+//! - equal digests mean equal objects, and a store whose objects do not add up to its digest does not open;
 //! - the change feed has every committed revision above the compacted one, once, in order.
 
 pub mod apply;
 pub mod change;
 pub mod command;
+pub mod digest;
 pub mod encoding;
 pub mod feed;
 pub mod invariant;
@@ -29,6 +31,7 @@ pub mod view;
 pub use apply::{Entry, Machine};
 pub use change::{Change, ChangeSet};
 pub use command::{Command, Precondition, Transaction, Write};
+pub use digest::Digest;
 pub use encoding::encode;
 pub use feed::{Feed, Watch, WatchEnd};
 pub use key::Key;

@@ -2,6 +2,7 @@
 
 use crate::apply::History;
 use crate::command::{Command, Transaction};
+use crate::digest::Digest;
 use crate::feed::{Watch, WatchEnd};
 use crate::outcome::Outcome;
 use crate::view::View;
@@ -43,6 +44,15 @@ pub enum ProposeError {
 #[error("no quorum confirms the read at present: {0}")]
 pub struct ReadError(pub String);
 
+/// Something is wrong with a replica: it is not ready to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What, in words.
+    pub detail: String,
+    /// Whether what it holds must not be served at all.
+    pub withdrawn: bool,
+}
+
 /// One member's cluster facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberStatus {
@@ -52,6 +62,8 @@ pub struct MemberStatus {
     pub address: String,
     /// Whether it votes.
     pub voter: bool,
+    /// The digest it last told, and the revision it is of; `None` while nothing is known.
+    pub digest: Option<(Revision, Digest)>,
 }
 
 /// The replicated store, as every service sees it.
@@ -95,4 +107,9 @@ pub trait Replica: Send + Sync + 'static {
 
     /// Index of the last log entry applied here.
     fn applied_index(&self) -> u64;
+
+    /// What is wrong with this replica; `None` while all is well.
+    fn trouble(&self) -> Option<Trouble> {
+        None
+    }
 }

@@ -122,10 +122,12 @@ impl Replica for Solo {
     }
 
     fn members(&self) -> Vec<MemberStatus> {
+        let view = self.feed.view();
         vec![MemberStatus {
             id: 1,
             address: "memory".into(),
             voter: true,
+            digest: Some((view.revision(), view.digest())),
         }]
     }
 

@@ -3,6 +3,7 @@
 //! A view answers in the size of its answer. Costs, with n objects in all and k in the answer:
 //! `get` O(log n); every iterator O(log n + k). Cloning shares structure.
 
+use crate::digest::Digest;
 use crate::key::Key;
 use crate::object::Object;
 use imbl::{OrdMap, OrdSet};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub struct View {
     pub(crate) revision: Revision,
     pub(crate) compacted: Revision,
+    pub(crate) digest: Digest,
     pub(crate) objects: OrdMap<Key, Arc<Object>>,
     pub(crate) owned: OrdSet<(Arc<str>, Key)>,
     pub(crate) placed: OrdSet<(Arc<str>, Key)>,
@@ -46,6 +48,12 @@ impl View {
     #[must_use]
     pub const fn compacted(&self) -> Revision {
         self.compacted
+    }
+
+    /// The digest of everything in it: equal where the objects are. O(1).
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// How many objects there are in all.
@@ -234,6 +242,7 @@ impl View {
         }
         let count = (object.key.resource.clone(), object.key.namespace.clone());
         *self.counts.entry(count).or_insert(0) += 1;
+        self.digest.add(&object);
         self.objects.insert(object.key.clone(), object);
         before
     }
@@ -241,6 +250,7 @@ impl View {
     /// Removes an object; gives it.
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Arc<Object>> {
         let object = self.objects.remove(key)?;
+        self.digest.subtract(&object);
         for (entry, index) in self.index_entries(&object) {
             match index {
                 Index::Owned => self.owned.remove(&entry),

@@ -41,6 +41,11 @@ impl Cluster for ClusterFront {
                     id: member.id,
                     address: member.address,
                     voter: member.voter,
+                    digest: member
+                        .digest
+                        .map(|(_, digest)| digest.to_string())
+                        .unwrap_or_default(),
+                    digest_revision: member.digest.map_or(0, |(revision, _)| revision.0),
                     ..wire::Member::default()
                 })
                 .collect(),

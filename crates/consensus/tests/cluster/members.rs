@@ -1,9 +1,12 @@
 //! Members of a cluster under test: each with its own disk and port.
 
-use pontoon_api::Revision;
+use pontoon_api::{Revision, Term};
 use pontoon_consensus::{Config, Consensus, TlsParts, Tuning, serve};
 use pontoon_identity::{Authorities, Member, Presented, Roots};
-use pontoon_state::{Key, Leadership, Replica as _, Transaction, encode, invariant};
+use pontoon_state::{
+    Command, Entry, Key, Leadership, Machine, Replica as _, Transaction, encode, invariant,
+};
+use pontoon_storage::{DataDir, Identity, StateStore};
 use pontoon_world::World;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -22,6 +25,7 @@ pub fn brisk() -> Tuning {
         heartbeat: Duration::from_millis(100),
         election_min: Duration::from_millis(400),
         election_max: Duration::from_millis(800),
+        compare: Duration::from_millis(100),
         ..Tuning::standard()
     }
 }
@@ -170,6 +174,24 @@ impl Members {
     pub async fn start_in_place_of(&mut self, id: u64, address: &str) {
         self.addresses.insert(id, address.to_owned());
         self.add(id).await;
+    }
+
+    /// Changes what a stopped member holds behind everybody's back, as a bug in `apply` would.
+    #[allow(dead_code, reason = "not every test that shares this module needs it")]
+    pub fn diverge(&self, id: u64) {
+        let identity = Identity {
+            cluster: "test".into(),
+            node: id,
+        };
+        let data = DataDir::open(self.roots[&id].path(), &identity).unwrap();
+        let store = StateStore::open(&data).unwrap();
+        let mut machine = Machine::open(store).unwrap();
+        let applied = machine.applied().unwrap().unwrap();
+        let entry = Entry {
+            term: Term(1),
+            command: Some(Command::Transact(put("nobody-wrote-this", "v"))),
+        };
+        machine.apply(&[entry], applied).unwrap();
     }
 
     /// Starts a member again, on its disk and port.

@@ -2,6 +2,7 @@
 
 use super::meta_key;
 use crate::change::{Change, ChangeSet};
+use crate::digest::Digest;
 use crate::key::Key;
 use crate::kv::{Family, Kv, KvError};
 use crate::object::{Meta, Object};
@@ -87,9 +88,24 @@ pub(super) fn view<K: Kv>(kv: &K) -> Result<View, KvError> {
             from = version.to_vec();
         }
         if !more {
+            check_digest(kv, &view)?;
             return Ok(view);
         }
         from.push(0);
+    }
+}
+
+/// The objects read must be those that were last written: the digest is kept with them. A store of a version that
+/// kept none has none.
+fn check_digest<K: Kv>(kv: &K, view: &View) -> Result<(), KvError> {
+    match kv.get(Family::Meta, meta_key::DIGEST)? {
+        Some(kept) if Digest::from_bytes(&kept) != Some(view.digest) => {
+            Err(KvError::Corrupt(format!(
+                "the objects at revision {} are not those that were written: their digest is {}",
+                view.revision, view.digest
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

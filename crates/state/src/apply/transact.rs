@@ -64,6 +64,7 @@ impl<K: Kv> Stage<'_, K> {
             }
             objects.push(planned.object());
         }
+        self.digests.push((revision, self.view.digest));
         self.changes.push(Arc::new(ChangeSet {
             revision,
             changes,
