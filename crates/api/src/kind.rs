@@ -3,6 +3,7 @@
 //! [`Kind`] is what the verb layer sees; it works on JSON values, so that kinds defined at
 //! run time fit in beside the built-in ones.
 
+use crate::schema::Definitions;
 use crate::validation::FieldError;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -289,4 +290,8 @@ pub trait Kind: Send + Sync + 'static {
 
     /// The Table cells of one object, in the order of the descriptor's columns.
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value>;
+
+    /// Adds the schemas of its objects and their lists. Gives the name of the first, such as `io.k8s.api.core.v1.Pod`; the
+    /// second's ends in `List`.
+    fn define(&self, definitions: &mut Definitions) -> String;
 }

@@ -18,6 +18,7 @@ pub mod name;
 pub mod patch;
 pub mod quantity;
 pub mod revision;
+pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod validation;

@@ -4,10 +4,12 @@
 use super::without_effect::{self, Patterns};
 use super::{metadata, prune, reader};
 use crate::kind::{Admitted, Descriptor, Kind, Part, Refusal};
+use crate::schema::Definitions;
 use crate::validation::{Errors, FieldError, format};
 use jiff::Timestamp;
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::schemars::JsonSchema;
 use serde_json::Value;
 use std::marker::PhantomData;
 
@@ -17,6 +19,7 @@ pub(super) trait Definition: Sized + 'static {
     type Object: Metadata<Ty = ObjectMeta>
         + serde::Serialize
         + serde::de::DeserializeOwned
+        + JsonSchema
         + Clone
         + PartialEq;
 
@@ -177,6 +180,10 @@ impl<D: Definition> Kind for Typed<D> {
                 .map(|_| Value::from("<invalid>"))
                 .collect(),
         }
+    }
+
+    fn define(&self, definitions: &mut Definitions) -> String {
+        definitions.kind::<D::Object>(D::DESCRIPTOR)
     }
 }
 

@@ -5,7 +5,9 @@ use crate::error::VerbError;
 use crate::respond;
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY, WARNING};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER, VARY, WARNING,
+};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
@@ -17,6 +19,9 @@ pub(super) struct Answer {
     warnings: Vec<String>,
     etag: Option<String>,
     vary: bool,
+    gzip: bool,
+    immutable: bool,
+    location: Option<String>,
 }
 
 pub(super) const JSON: &str = "application/json";
@@ -32,6 +37,9 @@ impl Answer {
             warnings: Vec::new(),
             etag: None,
             vary: false,
+            gzip: false,
+            immutable: false,
+            location: None,
         }
     }
 
@@ -79,7 +87,25 @@ impl Answer {
         self
     }
 
-    /// Says that the answer depends on the Accept header.
+    /// Says that the body is compressed.
+    pub(super) const fn gzip(mut self) -> Self {
+        self.gzip = true;
+        self
+    }
+
+    /// Says that the answer never changes.
+    pub(super) const fn immutable(mut self) -> Self {
+        self.immutable = true;
+        self
+    }
+
+    /// Where it is to be asked for instead.
+    pub(super) fn location(mut self, location: String) -> Self {
+        self.location = Some(location);
+        self
+    }
+
+    /// Says that the answer depends on the Accept headers.
     pub(super) const fn varies(mut self) -> Self {
         self.vary = true;
         self
@@ -90,7 +116,21 @@ impl Answer {
         *response.status_mut() = self.code;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        let cache = if self.immutable {
+            "public, immutable, max-age=31536000"
+        } else {
+            "no-cache, private"
+        };
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+        if self.gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if let Some(location) = self
+            .location
+            .and_then(|location| HeaderValue::from_str(&location).ok())
+        {
+            headers.insert(LOCATION, location);
+        }
         for warning in self.warnings.iter().filter_map(|text| warning(text)) {
             headers.append(WARNING, warning);
         }
@@ -101,7 +141,7 @@ impl Answer {
             headers.insert(ETAG, etag);
         }
         if self.vary {
-            headers.insert(VARY, HeaderValue::from_static("Accept"));
+            headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         }
         response
     }

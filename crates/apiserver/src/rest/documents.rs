@@ -1,6 +1,9 @@
 //! Documents the server makes: discovery, OpenAPI, version, metrics.
 
 use super::answer::{Answer, JSON};
+use super::negotiate::{OPENAPI_V2_PROTOBUF, Openapi};
+use super::openapi::Document;
+use super::query::Query;
 use super::{Asked, negotiate};
 use crate::error::VerbError;
 use crate::server::ApiServer;
@@ -37,15 +40,12 @@ pub(super) fn answer(
         ["api", version] => known(server.discovery.resources("", version)),
         ["apis", group] => known(server.discovery.group(group)),
         ["apis", group, version] => known(server.discovery.resources(group, version)),
+        ["openapi", "v2"] if negotiate::openapi_v2(headers) == Some(Openapi::Protobuf) => Ok(
+            described(headers, OPENAPI_V2_PROTOBUF, server.openapi.v2_protobuf()),
+        ),
         ["openapi", "v2"] => openapi(headers, server.openapi.v2()),
         ["openapi", "v3"] => openapi(headers, server.openapi.v3_index()),
-        ["openapi", "v3", path @ ..] => openapi(
-            headers,
-            server
-                .openapi
-                .v3(&path.join("/"))
-                .ok_or(VerbError::NoSuchResource)?,
-        ),
+        ["openapi", "v3", path @ ..] => openapi_v3(server, asked, &path.join("/")),
         _ => Err(VerbError::NoSuchResource),
     }
 }
@@ -85,17 +85,36 @@ fn groups(
         .varies())
 }
 
-fn openapi(headers: &HeaderMap, (text, etag): (&str, &str)) -> Result<Answer, VerbError> {
+/// A document of one group and version. Asked for by its hash, it can be kept for ever; asked for by another's, it has moved.
+fn openapi_v3(server: &ApiServer, asked: &Asked, path: &str) -> Result<Answer, VerbError> {
+    let document = server.openapi.v3(path).ok_or(VerbError::NoSuchResource)?;
+    let query = Query::parse(asked.parts.uri.query().unwrap_or(""))?;
+    let answer = openapi(&asked.parts.headers, document)?;
+    Ok(match query.get("hash") {
+        None => answer,
+        Some(hash) if hash == document.digest => answer.immutable(),
+        Some(_) => Answer::new(JSON, "")
+            .code(StatusCode::MOVED_PERMANENTLY)
+            .location(format!("/openapi/v3/{path}?hash={}", document.digest)),
+    })
+}
+
+fn openapi(headers: &HeaderMap, document: &Document) -> Result<Answer, VerbError> {
     if !negotiate::takes_json(headers) {
         return Err(VerbError::NotAcceptable("application/json"));
     }
-    if has_already(headers, etag) {
-        return Ok(Answer::new(JSON, "")
-            .code(StatusCode::NOT_MODIFIED)
-            .etag(etag)
-            .varies());
-    }
-    Ok(Answer::new(JSON, text.to_owned()).etag(etag).varies())
+    Ok(described(headers, JSON, document))
+}
+
+fn described(headers: &HeaderMap, content_type: &'static str, document: &Document) -> Answer {
+    let answer = if has_already(headers, &document.digest) {
+        Answer::new(content_type, "").code(StatusCode::NOT_MODIFIED)
+    } else if negotiate::takes_gzip(headers) {
+        Answer::new(content_type, document.gzip()).gzip()
+    } else {
+        Answer::new(content_type, document.plain())
+    };
+    answer.etag(&document.digest).varies()
 }
 
 fn has_already(headers: &HeaderMap, etag: &str) -> bool {

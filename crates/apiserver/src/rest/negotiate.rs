@@ -2,7 +2,7 @@
 
 use crate::error::VerbError;
 use http::HeaderMap;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, ACCEPT_ENCODING};
 
 /// How bytes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +181,44 @@ pub(super) fn takes_json(headers: &HeaderMap) -> bool {
             "application/json" | "application/*" | "*/*"
         )
     })
+}
+
+/// How a Swagger 2.0 document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Openapi {
+    Json,
+    Protobuf,
+}
+
+/// The media type of a Swagger 2.0 document in protobuf.
+pub(super) const OPENAPI_V2_PROTOBUF: &str =
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// kubectl's name for it, which is no valid media type.
+const OPENAPI_V2_PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// Chooses the form of a Swagger 2.0 document.
+pub(super) fn openapi_v2(headers: &HeaderMap) -> Option<Openapi> {
+    ranges(&accept(headers))
+        .iter()
+        .find_map(|range| match range.media.as_str() {
+            "application/json" | "application/*" | "*/*" => Some(Openapi::Json),
+            OPENAPI_V2_PROTOBUF | OPENAPI_V2_PROTOBUF_OLD => Some(Openapi::Protobuf),
+            _ => None,
+        })
+}
+
+/// Whether a compressed body is welcome.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            ranges(value)
+                .iter()
+                .any(|range| matches!(range.media.as_str(), "gzip" | "*"))
+        })
 }
 
 #[cfg(test)]

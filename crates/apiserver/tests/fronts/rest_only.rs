@@ -143,7 +143,12 @@ async fn discovery_and_openapi_say_what_kubectl_needs() {
         .as_str()
         .unwrap()
         .to_owned();
-    let document = rest.get(&url).await.json();
+    let answer = rest.get(&url).await;
+    assert!(answer.header("cache-control").contains("immutable"));
+    let moved = rest.get("/openapi/v3/apis/apps/v1?hash=OLD").await;
+    assert_eq!(moved.code, 301);
+    assert_eq!(moved.header("location"), url);
+    let document = answer.json();
     let patch =
         &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
     assert_eq!(
@@ -157,8 +162,8 @@ async fn discovery_and_openapi_say_what_kubectl_needs() {
             .iter()
             .any(|parameter| parameter["name"] == "fieldValidation")
     );
-    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    assert_eq!(rest.accepting("/openapi/v2", protobuf).await.code, 406);
+    let protobuf = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+    assert_eq!(rest.accepting("/openapi/v3", protobuf).await.code, 406);
 }
 
 #[tokio::test]
