@@ -9,5 +9,6 @@ mod kube_rs;
 mod kubectl;
 mod layers;
 mod network;
+mod plan;
 mod python;
 mod rootless;

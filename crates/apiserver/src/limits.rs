@@ -114,5 +114,9 @@ pub const DELETE_CONCURRENCY: usize = 16;
 /// Objects in one `Apply`.
 pub const APPLY_OBJECTS: usize = 1_000;
 
+/// Forecasts of plans made at once, each on a thread of its own; further ones wait. One leaves the other processors to
+/// requests.
+pub const FORECASTS: usize = 1;
+
 /// How often it is looked whether the cluster's own objects are there: as often as Kubernetes does for its service.
 pub const BOOTSTRAP_PERIOD: Duration = Duration::from_secs(10);

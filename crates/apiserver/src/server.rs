@@ -4,6 +4,7 @@ use crate::admit::Plugin;
 use crate::authorize::Authorizer;
 use crate::gates::Gates;
 use crate::node_service::{NodeLiveness, NodeService};
+use crate::planner::Planner;
 use crate::rest::{Discovery, OpenApi};
 use crate::services::{RangeError, ServiceAddresses};
 use crate::verbs::Verbs;
@@ -24,6 +25,8 @@ pub struct Parts {
     pub authorizer: Arc<dyn Authorizer>,
     /// Admission plug-ins, in order.
     pub plugins: Vec<Arc<dyn Plugin>>,
+    /// What foretells the effects of a plan.
+    pub planner: Arc<dyn Planner>,
     /// Where services get their addresses, such as `10.96.0.0/16`.
     pub service_cidr: String,
     /// Where nodes get their pod ranges, such as `10.244.0.0/16`: a /24 each.
@@ -81,6 +84,7 @@ impl ApiServer {
             parts.authorizer,
             parts.plugins,
             addresses,
+            parts.planner,
         ));
         let nodes = NodeService::new(
             verbs.clone(),

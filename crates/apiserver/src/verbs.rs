@@ -21,7 +21,8 @@ use crate::admit::{Admission, Plugin};
 use crate::authorize::{Attributes, Authorizer, refusal};
 use crate::error::VerbError;
 use crate::fanout::Fanout;
-use crate::limits::REVISION_WAIT;
+use crate::limits::{FORECASTS, REVISION_WAIT};
+use crate::planner::Planner;
 use crate::request::{Caller, FieldValidation, Freshness, Target, Verb};
 use crate::services::ServiceAddresses;
 use pontoon_api::Revision;
@@ -31,8 +32,9 @@ use pontoon_state::{Key, Object, Refusal, Replica, Transaction, View, encode};
 use pontoon_world::World;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
-pub use apply::{Action, Applied};
+pub use apply::{Action, Applied, Planned};
 pub(crate) use create::timestamp;
 pub use delete::Deleted;
 pub use list::Listed;
@@ -46,6 +48,9 @@ pub struct Verbs {
     pub(crate) plugins: Vec<Arc<dyn Plugin>>,
     pub(crate) addresses: ServiceAddresses,
     pub(crate) fanout: Fanout,
+    planner: Arc<dyn Planner>,
+    /// Turns of [`Verbs::plan`]: a forecast takes a processor for as long as it lasts.
+    forecasts: Semaphore,
     pages: pages::Pages,
 }
 
@@ -71,6 +76,7 @@ impl Verbs {
         authorizer: Arc<dyn Authorizer>,
         plugins: Vec<Arc<dyn Plugin>>,
         addresses: ServiceAddresses,
+        planner: Arc<dyn Planner>,
     ) -> Self {
         let fanout = Fanout::default();
         Self {
@@ -80,6 +86,8 @@ impl Verbs {
             plugins,
             addresses,
             fanout,
+            planner,
+            forecasts: Semaphore::new(FORECASTS),
             pages: pages::Pages::default(),
         }
     }

@@ -490,6 +490,35 @@ impl wire::objects_server::Objects for Service {
         Ok(Response::new(wire::ApplyResponse { results, revision }))
     }
 
+    /// Every pod of the fake would land on its one node.
+    async fn plan(
+        &self,
+        request: Request<wire::ApplyRequest>,
+    ) -> Result<Response<wire::PlanResponse>, Status> {
+        let applied = self.apply(request).await?.into_inner();
+        let lands = |result: &&wire::Applied| {
+            result.action() != applied::Action::Unchanged
+                && result
+                    .object
+                    .as_ref()
+                    .is_some_and(|object| object.kind == "Deployment")
+        };
+        let pod = |result: &wire::Applied| wire::PlannedPod {
+            change: wire::planned_pod::Change::Made.into(),
+            namespace: "default".into(),
+            name: format!("{}-*", result.object.clone().unwrap_or_default().name),
+            node: "node-1".into(),
+            reason: String::new(),
+        };
+        Ok(Response::new(wire::PlanResponse {
+            pods: applied.results.iter().filter(lands).map(pod).collect(),
+            results: applied.results,
+            revision: applied.revision,
+            warnings: Vec::new(),
+            complete: true,
+        }))
+    }
+
     async fn delete(
         &self,
         request: Request<wire::DeleteRequest>,

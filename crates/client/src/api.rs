@@ -11,7 +11,7 @@ use pontoon_wire::{
     MAX_MESSAGE_BYTES,
     pontoon::v1::{
         ApplyRequest, ApplyResponse, CreateRequest, DeleteRequest, GetRequest, KindInfo,
-        KindsRequest, ListRequest, ListResponse, Object, PatchRequest, StatusRequest,
+        KindsRequest, ListRequest, ListResponse, Object, PatchRequest, PlanResponse, StatusRequest,
         StatusResponse, Target, UpdateRequest, WatchEvent, WatchRequest, WriteOptions,
         WriteResponse, cluster_client::ClusterClient, objects_client::ObjectsClient, patch_request,
         pods_client::PodsClient,
@@ -277,6 +277,25 @@ impl Client {
             options: Some(options),
         });
         self.answer(self.objects.clone().apply(request)).await
+    }
+
+    /// What [`Client::apply`] would do, and what would become of pods because of it; nothing is written.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plan(
+        &self,
+        objects: Vec<Bytes>,
+        default_namespace: &str,
+        options: WriteOptions,
+    ) -> Result<PlanResponse, ClientError> {
+        let default_namespace = default_namespace.to_owned();
+        let request = self.request(ApplyRequest {
+            objects,
+            default_namespace,
+            options: Some(options),
+        });
+        self.answer(self.objects.clone().plan(request)).await
     }
 
     /// Deletes one object, or what is selected of a collection. Gives them as they were when

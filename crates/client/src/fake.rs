@@ -250,6 +250,13 @@ impl wire::objects_server::Objects for Service {
         Err(Status::unimplemented("not in the fake"))
     }
 
+    async fn plan(
+        &self,
+        _: Request<wire::ApplyRequest>,
+    ) -> Result<Response<wire::PlanResponse>, Status> {
+        Err(Status::unimplemented("not in the fake"))
+    }
+
     async fn delete(
         &self,
         request: Request<wire::DeleteRequest>,

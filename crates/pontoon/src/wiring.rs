@@ -1,10 +1,13 @@
 //! The one place where services are joined.
 
+mod planner;
+
 use crate::config::Config;
 use crate::limits::{READY_TIMEOUT, ROTATION_PERIOD};
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use planner::Forecaster;
 use pontoon_api::{NodeName, Term};
 use pontoon_apiserver::authorize::BuiltIn;
 use pontoon_apiserver::{ApiServer, NodeLiveness, Parts};
@@ -159,6 +162,7 @@ impl ControlPlane {
             world: world.clone(),
             authorizer: Arc::new(BuiltIn),
             plugins: Vec::new(),
+            planner: Arc::new(Forecaster::new(world.clone())),
             service_cidr: config.service_cidr.clone(),
             pod_cidr: config.pod_cidr.clone(),
             cluster_domain: config.cluster_domain.clone(),

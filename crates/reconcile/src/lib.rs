@@ -1,6 +1,6 @@
 //! The one control loop: changes wake keys, keys become plans, plans become fenced transactions.
 //!
-//! It runs on every server and works on the one that leads. Nothing here decides anything about objects: that is
+//! It runs on every server and works on the one that leads; [`forecast`] has the same deciders work on a fork of the present. Nothing here decides anything about objects: that is
 //! `controllers` and `scheduler`. What it adds is time, names, uids, order and patience.
 //!
 //! Invariants:
@@ -10,6 +10,7 @@
 
 mod driver;
 mod events;
+pub mod forecast;
 pub mod limits;
 mod metrics;
 mod placing;

@@ -42,3 +42,13 @@ pub const PLACEMENTS_BYTES: usize = 512 << 10;
 
 /// Events written in one transaction: what piled up while the last one was written.
 pub const EVENTS_PER_PROPOSAL: usize = 256;
+
+/// Steps of one forecast: plans and rounds of the scheduler. A rollout of a thousand pods takes about five thousand.
+pub const FORECAST_STEPS: usize = 50_000;
+
+/// How long one forecast may take: within the deadline of a client's call, with room to answer.
+pub const FORECAST_TIME: Duration = Duration::from_secs(5);
+
+/// How far time may jump in a forecast: past the default progress deadline of ten minutes, and past the longest minReadySeconds
+/// in use.
+pub const FORECAST_HORIZON: Duration = Duration::from_secs(3_600);

@@ -80,7 +80,7 @@ impl Batch {
 
 /// What to write of a placement: the intent and the event that goes with it. `None` when the pod has gone or changed
 /// so that the decision is void.
-fn intent(
+pub(crate) fn intent(
     placement: &Placement,
     view: &View,
     world: &World,

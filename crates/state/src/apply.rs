@@ -76,6 +76,16 @@ impl<K: Kv> Machine<K> {
         Ok(Self { kv, view })
     }
 
+    /// A machine that goes on from `view` over an empty store: what is tried there happens nowhere else. It has no past. Cost:
+    /// a pointer for each index.
+    #[must_use]
+    pub fn fork(view: &View, kv: Arc<K>) -> Self {
+        Self {
+            kv,
+            view: view.clone(),
+        }
+    }
+
     /// The present.
     #[must_use]
     pub fn view(&self) -> Arc<View> {

@@ -1,4 +1,4 @@
-//! A world that a test moves by hand: time passes when told to, and the same seed gives the
+//! A world moved by hand, by a test or by a forecast: time passes when told to, and the same seed gives the
 //! same numbers.
 
 use crate::{Clock, Entropy, World};

@@ -3,6 +3,7 @@
 use super::convert::{caller, document, from_json, named, object, options, target};
 use crate::error::VerbError;
 use crate::metrics::Finished;
+use crate::planner::{Fate, PodForecast};
 use crate::request::{
     Caller, DeleteOptions, Freshness, ListOptions, PatchBody, Propagation, Target, WatchOptions,
     WatchStart, Written,
@@ -12,6 +13,7 @@ use crate::selection::Selection;
 use crate::server::ApiServer;
 use crate::verbs::{Action, Applied, Event, EventKind};
 use futures::{Stream, StreamExt as _};
+use pontoon_api::decode::Document;
 use pontoon_api::{Revision, Scope, kinds};
 use pontoon_wire::MAX_MESSAGE_BYTES;
 use pontoon_wire::pontoon::v1 as wire;
@@ -226,17 +228,33 @@ impl ObjectsFront {
         })
     }
 
+    async fn plan_all(
+        &self,
+        caller: &Caller,
+        request: wire::ApplyRequest,
+    ) -> Result<wire::PlanResponse, VerbError> {
+        let options = options(request.options)?;
+        let documents = documents(&request.objects)?;
+        let verbs = &self.server.verbs;
+        let planned = verbs
+            .plan(caller, documents, &request.default_namespace, &options)
+            .await?;
+        Ok(wire::PlanResponse {
+            results: planned.applied.into_iter().map(result).collect(),
+            revision: planned.revision.0,
+            pods: planned.forecast.pods.into_iter().map(foretold).collect(),
+            warnings: planned.forecast.warnings,
+            complete: planned.forecast.complete,
+        })
+    }
+
     async fn write_all(
         &self,
         caller: &Caller,
         request: wire::ApplyRequest,
     ) -> Result<wire::ApplyResponse, VerbError> {
         let options = options(request.options)?;
-        let documents = request
-            .objects
-            .iter()
-            .map(|json| document(json))
-            .collect::<Result<Vec<_>, _>>()?;
+        let documents = documents(&request.objects)?;
         let verbs = &self.server.verbs;
         let (applied, revision) = verbs
             .apply(caller, documents, &request.default_namespace, &options)
@@ -246,6 +264,10 @@ impl ObjectsFront {
             revision: revision.0,
         })
     }
+}
+
+fn documents(objects: &[bytes::Bytes]) -> Result<Vec<Document>, VerbError> {
+    objects.iter().map(|json| document(json)).collect()
 }
 
 fn selection(target: &Target, labels: &str, fields: &str) -> Result<Selection, VerbError> {
@@ -278,6 +300,23 @@ fn result(applied: Applied) -> wire::Applied {
         action: action.into(),
         object: Some(from_json(applied.json)),
         warnings: applied.warnings,
+    }
+}
+
+fn foretold(pod: PodForecast) -> wire::PlannedPod {
+    use wire::planned_pod::Change;
+    let (change, node, reason) = match pod.fate {
+        Fate::Made(Ok(node)) => (Change::Made, node, String::new()),
+        Fate::Made(Err(reason)) => (Change::Made, String::new(), reason),
+        Fate::Placed(node) => (Change::Placed, node, String::new()),
+        Fate::Removed(node) => (Change::Removed, node.unwrap_or_default(), String::new()),
+    };
+    wire::PlannedPod {
+        change: change.into(),
+        namespace: pod.namespace,
+        name: pod.name,
+        node,
+        reason,
     }
 }
 
@@ -402,6 +441,11 @@ impl Objects for ObjectsFront {
         let caller = caller(&request)?;
         self.run(self.write_all(&caller, request.into_inner()))
             .await
+    }
+
+    async fn plan(&self, request: Request<wire::ApplyRequest>) -> Answer<wire::PlanResponse> {
+        let caller = caller(&request)?;
+        self.run(self.plan_all(&caller, request.into_inner())).await
     }
 
     async fn delete(&self, request: Request<wire::DeleteRequest>) -> Answer<wire::DeleteResponse> {

@@ -8,6 +8,7 @@ use super::update::{Manner, plain_json};
 use super::{Verbs, check_fields, encoded, meta_mut, meta_text, settle};
 use crate::error::VerbError;
 use crate::limits::{APPLY_OBJECTS, CONFLICT_RETRIES};
+use crate::planner::Forecast;
 use crate::request::{Caller, Target, Verb, WriteOptions};
 use bytes::Bytes;
 use pontoon_api::decode::Document;
@@ -44,6 +45,17 @@ pub struct Applied {
     pub warnings: Vec<String>,
 }
 
+/// What an apply would come to.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// What would become of its objects.
+    pub applied: Vec<Applied>,
+    /// What this was planned from.
+    pub revision: Revision,
+    /// What would become of pods.
+    pub forecast: Forecast,
+}
+
 struct Item {
     target: Target,
     sent: Value,
@@ -68,21 +80,10 @@ impl Verbs {
         default_namespace: &str,
         options: &WriteOptions,
     ) -> Result<(Vec<Applied>, Revision), VerbError> {
-        if documents.len() > APPLY_OBJECTS {
-            return Err(VerbError::TooLarge(format!(
-                "at most {APPLY_OBJECTS} objects can be applied at once"
-            )));
-        }
         let items = items(documents, default_namespace, options)?;
         for _ in 0..CONFLICT_RETRIES {
             let view = self.replica.read().await?;
-            let mut draft = Draft {
-                transaction: Transaction::default(),
-                applied: Vec::new(),
-            };
-            for item in &items {
-                self.draft_one(caller, &view, item, &items, &mut draft)?;
-            }
+            let mut draft = self.draft(caller, &view, &items)?;
             if options.dry_run || draft.transaction.writes.is_empty() {
                 return Ok((draft.applied, view.revision()));
             }
@@ -105,6 +106,52 @@ impl Verbs {
         Err(VerbError::Timeout(
             "the objects were changed by others too often; apply again".into(),
         ))
+    }
+
+    /// What [`Verbs::apply`] would do, and what would become of pods because of it. Nothing is written.
+    ///
+    /// # Errors
+    /// As apply.
+    pub async fn plan(
+        &self,
+        caller: &Caller,
+        documents: Vec<Document>,
+        default_namespace: &str,
+        options: &WriteOptions,
+    ) -> Result<Planned, VerbError> {
+        let items = items(documents, default_namespace, options)?;
+        let view = self.replica.read().await?;
+        let Draft {
+            transaction,
+            applied,
+        } = self.draft(caller, &view, &items)?;
+        let revision = view.revision();
+        let forecast = if transaction.writes.is_empty() {
+            Forecast::nothing()
+        } else {
+            let planner = self.planner.clone();
+            let turn = self.forecasts.acquire().await;
+            let work =
+                tokio::task::spawn_blocking(move || planner.forecast(&view, transaction)).await;
+            drop(turn);
+            work.map_err(|_| VerbError::Internal("the forecast of pods failed".into()))?
+        };
+        Ok(Planned {
+            applied,
+            revision,
+            forecast,
+        })
+    }
+
+    fn draft(&self, caller: &Caller, view: &View, items: &[Item]) -> Result<Draft, VerbError> {
+        let mut draft = Draft {
+            transaction: Transaction::default(),
+            applied: Vec::new(),
+        };
+        for item in items {
+            self.draft_one(caller, view, item, items, &mut draft)?;
+        }
+        Ok(draft)
     }
 
     fn draft_one(
@@ -251,6 +298,11 @@ fn items(
     default_namespace: &str,
     options: &WriteOptions,
 ) -> Result<Vec<Item>, VerbError> {
+    if documents.len() > APPLY_OBJECTS {
+        return Err(VerbError::TooLarge(format!(
+            "at most {APPLY_OBJECTS} objects can be applied at once"
+        )));
+    }
     let mut seen = BTreeSet::new();
     let mut items = Vec::with_capacity(documents.len());
     for document in documents {

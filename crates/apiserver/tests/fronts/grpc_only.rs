@@ -28,6 +28,41 @@ fn map(namespace: &str, name: &str, data: &Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_plan_tells_what_apply_would_do_and_what_becomes_of_pods_and_writes_nothing() {
+    let store = Solo::new();
+    let mut client = Grpc::new(server_on(store.clone()).await, admin()).objects;
+    let before = store.view().revision();
+    let all = [namespace("shop"), map("shop", "a", &json!({"k": "1"}))];
+    let planned = client.plan(request(&all)).await.unwrap().into_inner();
+    assert_eq!(planned.results.len(), 2);
+    assert!(
+        planned
+            .results
+            .iter()
+            .all(|result| result.action() == Action::Created)
+    );
+    assert_eq!(planned.pods.len(), 2);
+    let pod = &planned.pods[1];
+    assert_eq!(
+        (&*pod.namespace, &*pod.name, pod.change()),
+        ("shop", "a", wire::planned_pod::Change::Made)
+    );
+    assert_eq!((&*pod.node, &*pod.reason), ("", "none fits"));
+    assert!(planned.complete);
+    assert_eq!(planned.revision, before.0);
+    assert_eq!(store.view().revision(), before);
+
+    client.apply(request(&all)).await.unwrap();
+    let again = client.plan(request(&all)).await.unwrap().into_inner();
+    assert!(again.pods.is_empty() && again.complete);
+
+    let mut broken = namespace("shop");
+    broken["metadata"]["name"] = json!("Not A Name");
+    let refused = client.plan(request(&[broken])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+}
+
+#[tokio::test]
 async fn an_apply_of_many_objects_is_one_revision_or_nothing() {
     let store = Solo::new();
     let mut client = Grpc::new(server_on(store.clone()).await, admin()).objects;

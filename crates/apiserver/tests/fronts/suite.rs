@@ -8,9 +8,10 @@ pub mod rest;
 
 use pontoon_apiserver::authenticate::administrator;
 use pontoon_apiserver::authorize::BuiltIn;
-use pontoon_apiserver::{ApiServer, Parts, bootstrap};
+use pontoon_apiserver::planner::{Fate, Forecast, PodForecast};
+use pontoon_apiserver::{ApiServer, Parts, Planner, bootstrap};
 use pontoon_identity::Identity;
-use pontoon_state::Solo;
+use pontoon_state::{Solo, Transaction, View};
 use pontoon_telemetry::{Health, Metrics};
 use pontoon_world::World;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub fn parts(replica: Arc<Solo>) -> Parts {
         world: World::real(),
         authorizer: Arc::new(BuiltIn),
         plugins: Vec::new(),
+        planner: Arc::new(Scripted),
         service_cidr: "10.96.0.0/16".into(),
         pod_cidr: "10.244.0.0/16".into(),
         cluster_domain: "cluster.local".into(),
@@ -40,6 +42,23 @@ pub fn parts(replica: Arc<Solo>) -> Parts {
         metrics: Metrics::install(),
         cluster_id: "test".into(),
         version: "0.0.0".into(),
+    }
+}
+
+/// Foretells one pod for each write.
+struct Scripted;
+
+impl Planner for Scripted {
+    fn forecast(&self, _view: &View, transaction: Transaction) -> Forecast {
+        let pods = transaction.writes.iter().map(|write| PodForecast {
+            namespace: write.key().namespace.to_string(),
+            name: write.key().name.to_string(),
+            fate: Fate::Made(Err("none fits".into())),
+        });
+        Forecast {
+            pods: pods.collect(),
+            ..Forecast::nothing()
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     session::{Found, Session, found},
 };
 use bytes::Bytes;
+use pontoon_client::ClientError;
 use pontoon_client::messages::{Applied, WriteOptions, applied};
 use std::time::Duration;
 
@@ -112,25 +113,43 @@ pub(super) async fn send(
     manifests: &[Manifest],
     options: WriteOptions,
 ) -> Result<Vec<(Found, &'static str)>, CliError> {
-    let objects: Vec<Bytes> = manifests
-        .iter()
-        .map(|manifest| Bytes::from(manifest.value.to_string()))
-        .collect();
     let response = session
         .client
-        .apply(objects, &session.namespace, options)
+        .apply(bodies(manifests), &session.namespace, options)
         .await
-        .map_err(|error| match manifests {
-            [only] => CliError::Manifest {
-                doing: "applying",
-                source_name: only.source.clone(),
-                error,
-            },
-            _ => CliError::Server(error),
-        })?;
-    let mut written = Vec::with_capacity(response.results.len());
+        .map_err(|error| failed(manifests, error))?;
+    results(console, manifests, &response.results)
+}
+
+/// The manifests as they are sent.
+pub(super) fn bodies(manifests: &[Manifest]) -> Vec<Bytes> {
+    manifests
+        .iter()
+        .map(|manifest| Bytes::from(manifest.value.to_string()))
+        .collect()
+}
+
+/// A refusal, which names the file when there is only one.
+pub(super) fn failed(manifests: &[Manifest], error: ClientError) -> CliError {
+    match manifests {
+        [only] => CliError::Manifest {
+            doing: "applying",
+            source_name: only.source.clone(),
+            error,
+        },
+        _ => CliError::Server(error),
+    }
+}
+
+/// What became of each manifest. Warnings are told at once.
+pub(super) fn results(
+    console: &mut Console,
+    manifests: &[Manifest],
+    results: &[Applied],
+) -> Result<Vec<(Found, &'static str)>, CliError> {
+    let mut written = Vec::with_capacity(results.len());
     // Results come in the order of what was sent.
-    for (manifest, result) in manifests.iter().zip(&response.results) {
+    for (manifest, result) in manifests.iter().zip(results) {
         written::warn(console, &result.warnings);
         let object = result.object.clone().unwrap_or_default();
         written.push((found(&manifest.resource, &object)?, action(result)));

@@ -1,13 +1,18 @@
-//! `plan`: what apply would change, without doing it: the server goes through with it and keeps nothing.
+//! `plan`: what apply would change and where pods would land, without doing it: the server goes through with it and keeps nothing.
 
 mod changes;
+mod pods;
 
 use super::apply;
 use crate::{
-    console::Console, error::CliError, exit, fields, manifests::FileArgs, session::Session,
+    console::Console,
+    error::CliError,
+    exit, fields,
+    manifests::{FileArgs, Manifest},
+    session::{Found, Session},
 };
 use changes::unified;
-use pontoon_client::messages::WriteOptions;
+use pontoon_client::messages::{PlanResponse, WriteOptions};
 use serde_json::Value;
 
 /// Arguments of `plan`.
@@ -44,10 +49,9 @@ impl PlanArgs {
             field_validation: "Strict".to_owned(),
             field_manager: "pontoon".to_owned(),
         };
-        let after = apply::send(session, console, &manifests, options).await?;
+        let (after, planned) = ask(session, console, &manifests, options).await?;
         let (mut created, mut changed, mut unchanged) = (0, 0, 0);
-        let mut pods = false;
-        for (before, (after, _)) in before.iter().zip(&after) {
+        for (before, after) in before.iter().zip(&after) {
             let old = before.as_ref().map_or(&Value::Null, |before| &before.value);
             let difference = unified(old, &after.value);
             let (count, action) = match (before, &difference) {
@@ -56,8 +60,6 @@ impl PlanArgs {
                 (Some(_), None) => (&mut unchanged, "would stay as it is"),
             };
             *count += 1;
-            pods |= difference.is_some()
-                && ["Deployment", "ReplicaSet", "Pod"].contains(&after.resource.kind.as_str());
             console.line(&format!(
                 "{}/{} {action}",
                 after.resource.qualified_kind(),
@@ -70,17 +72,53 @@ impl PlanArgs {
         console.line(&format!(
             "Plan: {created} to create, {changed} to change, {unchanged} unchanged."
         ))?;
-        if pods {
-            console.note(
-                "note: the plan does not tell where pods would land, nor what controllers would do because of these changes.",
-            );
-        }
+        self.tell_pods(session, console, &planned)?;
         Ok(if created + changed > 0 {
             exit::DIFFERENT
         } else {
             exit::OK
         })
     }
+
+    fn tell_pods(
+        &self,
+        session: &Session,
+        console: &mut Console,
+        planned: &PlanResponse,
+    ) -> Result<(), CliError> {
+        let (table, summary) = pods::table(&planned.pods, &session.namespace);
+        if !table.is_empty() {
+            if !self.summary {
+                console.print(&table)?;
+            }
+            console.line(&summary)?;
+        }
+        for warning in &planned.warnings {
+            console.note(&format!("warning: {warning}"));
+        }
+        if !planned.complete {
+            console
+                .note("note: what becomes of pods was not followed to its end; there may be more.");
+        }
+        Ok(())
+    }
+}
+
+/// What the server would make of the manifests, and of pods because of them.
+async fn ask(
+    session: &Session,
+    console: &mut Console,
+    manifests: &[Manifest],
+    options: WriteOptions,
+) -> Result<(Vec<Found>, PlanResponse), CliError> {
+    let planned = session
+        .client
+        .plan(apply::bodies(manifests), &session.namespace, options)
+        .await
+        .map_err(|error| apply::failed(manifests, error))?;
+    let after = apply::results(console, manifests, &planned.results)?;
+    let after = after.into_iter().map(|(found, _)| found).collect();
+    Ok((after, planned))
 }
 
 fn coloured(difference: &str, colour: bool) -> String {
