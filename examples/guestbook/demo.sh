@@ -3,12 +3,6 @@
 # Needs nothing but the pontoon binary ($PONTOON) and Debian's redis-server, python3 and curl.
 set -euo pipefail
 
-# With root, the demo takes a network of its own: the machine's stays as it is, and a firewall that drops forwarded
-# packets (Docker's does) is not in the way.
-if [ "$(id -u)" -eq 0 ] && [ -z "${PONTOON_DEMO_NETWORK:-}" ]; then
-  PONTOON_DEMO_NETWORK=own exec unshare --net -- bash -c 'ip link set lo up && exec "$0"' "$(realpath "$0")"
-fi
-
 here="$(cd "$(dirname "$0")" && pwd)"
 pontoon="$(realpath "${PONTOON:-pontoon}")"
 data="$(mktemp -d "${TMPDIR:-/tmp}/pontoon-demo.XXXXXX")"

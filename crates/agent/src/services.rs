@@ -13,6 +13,7 @@ use pontoon_api::name::NodeName;
 use pontoon_network::dataplane::{
     Dataplane, DataplaneError, ServiceDelta, ServiceKey, ServiceRule,
 };
+use pontoon_network::limits::TEND_PERIOD;
 use pontoon_world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -218,7 +219,10 @@ impl Services {
         let mut retry = RULES_RETRY_FIRST;
         loop {
             let Some((all, keys)) = self.take() else {
-                self.work.notified().await;
+                tokio::select! {
+                    () = self.work.notified() => {}
+                    () = tokio::time::sleep(TEND_PERIOD) => dataplane.tend().await,
+                }
                 continue;
             };
             let began = world.clock().monotonic();

@@ -268,6 +268,9 @@ pub trait Dataplane: Send + Sync + fmt::Debug + 'static {
     /// What isolation pods have, in words.
     fn describe(&self) -> Description;
 
+    /// Sees to what other programs may have changed meanwhile: a firewall that was started or reloaded. To be called now and then.
+    async fn tend(&self) {}
+
     /// Removes everything: pods' namespaces, addresses, rules, and the ledger.
     ///
     /// # Errors

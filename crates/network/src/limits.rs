@@ -25,3 +25,17 @@ pub const AFFINITY_MAX: Duration = Duration::from_secs(86_400);
 
 /// The largest message read back from the `nft` or `conntrack` program. A listing of 2,000 services takes 1.1 MB.
 pub const TOOL_OUTPUT_BYTES: usize = 64 << 20;
+
+/// How long a new link may take before its pod starts all the same. The kernel's link watch comes by at once, or, when it counts the
+/// change as not urgent, within a second.
+pub const LINK_READY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The first pause between two looks at a new link: a little longer than the link watch takes on an idle machine.
+pub const LINK_READY_PAUSE: Duration = Duration::from_micros(50);
+
+/// The longest pause between two looks at a new link.
+pub const LINK_READY_PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// How often [`crate::Dataplane::tend`] is to be called: as long as a reloaded firewall may keep pods apart. A look costs two or three
+/// runs of `nft`, some milliseconds.
+pub const TEND_PERIOD: Duration = Duration::from_secs(20);

@@ -6,6 +6,7 @@
 //! - A service address is an element of one verdict map, keyed by address, protocol and port. The whole service network is *local*
 //!   to the node (a route of type local, as for AnyIP), so the node can connect without a default route, the DNS server can be
 //!   bound to its service address, and what no rule translates arrives at the input hook, where it is refused at once.
+//! - Chains of other programs that drop what is forwarded accept pods' packets by rules of ours (`openings.rs`).
 //! - Names carry the instance. Two clusters on one machine need distinct pod and service networks.
 //!
 //! The process must stay in one network and one mount namespace: the socket, the programs it runs and the files it mounts all
@@ -13,12 +14,14 @@
 
 mod names;
 pub(crate) mod netlink;
+mod openings;
 pub(crate) mod plumbing;
 mod programs;
 mod rules;
 mod table;
 mod turns;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +33,7 @@ use pontoon_api::name::PodUid;
 
 use self::names::{Names, TABLE_PREFIX};
 use self::netlink::Netlink;
+use self::openings::Openings;
 use self::plumbing::{LOOPBACK, Plan, failed, refused, write_sysctl};
 pub(crate) use self::programs::find as find_program;
 use self::programs::{Conntrack, Nft};
@@ -79,8 +83,10 @@ pub struct LinuxDataplane {
     layout: Layout,
     table: tokio::sync::Mutex<Table>,
     conntrack: Conntrack,
-    /// Other programs' chains that drop forwarded packets.
-    blockers: Vec<String>,
+    nft: Nft,
+    openings: Openings,
+    /// Other programs' chains that drop forwarded packets and accept pods' by rules of ours, or why that cannot be had.
+    opened: Mutex<Result<BTreeSet<String>, String>>,
 }
 
 /// How a file in the state directory remembers that forwarding was off before us.
@@ -99,10 +105,6 @@ impl LinuxDataplane {
         check(&config)?;
         let nft = Nft::find()?;
         let conntrack = Conntrack::find();
-        let blockers = nft.forward_blockers().await?;
-        for chain in &blockers {
-            tracing::warn!(%chain, "another program's rules drop forwarded packets; pods may not reach each other");
-        }
         if !conntrack.is_present() {
             tracing::warn!(
                 "the program conntrack is missing: UDP clients of an endpoint that goes wait for a timeout"
@@ -121,11 +123,12 @@ impl LinuxDataplane {
             services: config.services,
             dns_address: config.dns_address,
         };
+        let openings = Openings::new(names.table(), config.cluster);
         let wanted = ledger
             .iter()
             .filter_map(|(uid, lease)| host_ports(uid, lease))
             .collect();
-        let table = tokio::sync::Mutex::new(Table::new(layout.clone(), nft));
+        let table = tokio::sync::Mutex::new(Table::new(layout.clone(), nft.clone()));
         let plane = Self {
             config,
             names,
@@ -135,13 +138,39 @@ impl LinuxDataplane {
             turns: Turns::new(),
             table,
             conntrack,
-            blockers,
+            nft,
+            openings,
+            opened: Mutex::new(Ok(BTreeSet::new())),
         };
         plane.prepare_node()?;
         plane.sweep()?;
         plane.table.lock().await.prepare(wanted).await?;
+        plane.open_others().await;
         metrics::pods_count(plane.ledger.lock().iter().count());
         Ok(plane)
+    }
+
+    /// Has other programs' chains accept what pods send and get. That a firewall stays shut keeps nothing else from working, so it is told
+    /// and not an error.
+    async fn open_others(&self) {
+        let opened = self.openings.ensure(&self.nft).await;
+        let opened = opened.map_err(|error| error.to_string());
+        let mut known = self.opened.lock();
+        if *known == opened {
+            return;
+        }
+        match &opened {
+            Ok(chains) => {
+                tracing::info!(
+                    ?chains,
+                    "other programs' chains drop forwarded packets; pods' are accepted there"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(%error, "other programs' rules could not be changed; pods may not reach each other");
+            }
+        }
+        *known = opened;
     }
 
     fn node_end(&self) -> Ipv4Addr {
@@ -460,10 +489,11 @@ impl Dataplane for LinuxDataplane {
 
     fn describe(&self) -> Description {
         let mut lacks = self.config.lacks.clone();
-        lacks.extend(self.blockers.iter().map(|chain| {
+        let opened = self.opened.lock().clone();
+        if let Err(error) = &opened {
             let pods = self.config.cluster;
-            format!("The rules of {chain} drop forwarded packets unless told otherwise: pods reach each other only after, say, `iptables -I FORWARD -s {pods} -j ACCEPT` and `iptables -I FORWARD -d {pods} -j ACCEPT`.")
-        }));
+            lacks.push(format!("Other programs' rules could not be read or changed ({error}): where they drop forwarded packets, pods reach each other only after, say, `iptables -I FORWARD -s {pods} -j ACCEPT` and `iptables -I FORWARD -d {pods} -j ACCEPT`."));
+        }
         if !self.conntrack.is_present() {
             lacks.push(
                 "conntrack is not installed: UDP clients of a pod that goes wait for a timeout."
@@ -481,13 +511,23 @@ impl Dataplane for LinuxDataplane {
                     "Service addresses of {} are reached from pods and from the node.",
                     self.config.services
                 ),
-            ],
+            ]
+            .into_iter()
+            .chain(opened.into_iter().flatten().map(|chain| {
+                format!("The rules of {chain} drop forwarded packets; Pontoon's own rules there accept those of pods.")
+            }))
+            .collect(),
             lacks,
         }
     }
 
+    async fn tend(&self) {
+        self.open_others().await;
+    }
+
     async fn teardown(&self) -> Result<(), DataplaneError> {
         let _turns = self.turns.all().await;
+        self.openings.close(&self.nft).await?;
         let mut rules = self.table.lock().await;
         rules.delete().await?;
         self.node

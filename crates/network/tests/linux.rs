@@ -6,6 +6,8 @@
 
 #[path = "linux/isolation.rs"]
 mod isolation;
+#[path = "linux/openings.rs"]
+mod openings;
 #[path = "linux/pods.rs"]
 mod pods;
 #[path = "linux/services.rs"]

@@ -12,7 +12,7 @@ use rtnetlink::packet_core::{
     NetlinkPayload,
 };
 use rtnetlink::packet_route::address::AddressMessage;
-use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, State};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -140,6 +140,29 @@ impl Netlink {
                 match message.payload {
                     NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
                         return Ok(link.header.index);
+                    }
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Whether packets sent to the interface are taken. One that was just brought up drops them until the kernel's link watch has come
+    /// by: it then sets the operational state (RFC 2863) and the queue in one step.
+    pub(crate) fn takes_packets(&mut self, index: u32) -> io::Result<bool> {
+        self.sequence += 1;
+        let mut bytes = Vec::new();
+        let message = RouteNetlinkMessage::GetLink(LinkUnspec::new_with_index(index).build());
+        append(&mut bytes, message, NLM_F_REQUEST, self.sequence);
+        self.socket.send(&bytes, 0)?;
+        loop {
+            for message in self.receive()? {
+                match message.payload {
+                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                        return Ok(link
+                            .attributes
+                            .contains(&LinkAttribute::OperState(State::Up)));
                     }
                     NetlinkPayload::Error(error) => return Err(error.to_io()),
                     _ => {}

@@ -8,6 +8,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -21,6 +22,7 @@ use super::netlink::{
 };
 use crate::cidr::Cidr;
 use crate::dataplane::DataplaneError;
+use crate::limits::{LINK_READY_PAUSE, LINK_READY_PAUSE_MAX, LINK_READY_TIMEOUT};
 
 /// The kernel's magic number of the file system of namespaces (`linux/magic.h`).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -117,9 +119,26 @@ fn build_steps(plan: &Plan, node: &Mutex<Netlink>) -> Result<(), DataplaneError>
         add_route(everywhere, LINK_GATEWAY, eth0, None),
     ];
     inside.change(steps).map_err(refused)?;
+    await_link(|| inside.takes_packets(eth0))?;
+    await_link(|| node.lock().takes_packets(node_index))?;
     // The name comes last: a namespace that has one is complete. One without ends with this thread, and its link with it.
     File::create(&plan.netns).map_err(|error| failed("name the new namespace", error))?;
     bind("/proc/thread-self/ns/net", &plan.netns)
+}
+
+/// Waits until one end of a link takes packets: what is sent before is lost without a trace. This is a thread of its own, so it may sleep.
+fn await_link(mut ready: impl FnMut() -> io::Result<bool>) -> Result<(), DataplaneError> {
+    let begun = Instant::now();
+    let mut pause = LINK_READY_PAUSE;
+    while !ready().map_err(|error| failed("ask for the state of an interface", error))? {
+        if begun.elapsed() > LINK_READY_TIMEOUT {
+            tracing::warn!("a pod's link is not ready; its first packets may be lost");
+            return Ok(());
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LINK_READY_PAUSE_MAX);
+    }
+    Ok(())
 }
 
 /// Takes the link and the namespace's name away; the namespace itself ends with its last process. What is not there is passed over.

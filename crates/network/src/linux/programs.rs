@@ -26,7 +26,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// The `nft` program.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Nft {
     path: PathBuf,
 }
@@ -73,28 +73,16 @@ impl Nft {
         Ok(Some(present))
     }
 
-    /// The chains of others that drop what is forwarded unless a rule of theirs accepts it, as Docker's and many firewalls' do. A table of
-    /// ours cannot overrule them: each table has its say.
+    /// What a `list` command answers, as JSON.
     ///
     /// # Errors
     /// What `nft` said.
-    pub(super) async fn forward_blockers(&self) -> Result<Vec<String>, DataplaneError> {
-        let output = run(&self.path, &["-j", "list", "chains"], b"").await?;
-        let blocks = |item: &serde_json::Value| {
-            let chain = item.get("chain")?;
-            let text = |field: &str| chain.get(field)?.as_str();
-            let drops = text("hook")? == "forward" && text("policy")? == "drop";
-            let ours = matches!(text("family")?, "ip" | "inet");
-            (drops && ours).then(|| {
-                Some(format!(
-                    "{} {} {}",
-                    text("family")?,
-                    text("table")?,
-                    text("name")?
-                ))
-            })?
-        };
-        Ok(items(&output)?.iter().filter_map(blocks).collect())
+    pub(super) async fn list(
+        &self,
+        words: &[&str],
+    ) -> Result<Vec<serde_json::Value>, DataplaneError> {
+        let words: Vec<&str> = ["-j"].iter().chain(words).copied().collect();
+        items(&run(&self.path, &words, b"").await?)
     }
 
     /// The names of all IPv4 tables.

@@ -18,9 +18,7 @@ use pontoon_network::linux::{Config, LinuxDataplane};
 
 const INSIDE: &str = "PONTOON_NETWORK_TEST_IS_INSIDE";
 /// How long a connection or an answer may take before the test calls it lost.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-/// After how long an unanswered datagram is sent again.
-const RESEND: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs `body` in a copy of this test binary that `unshare` has put into fresh namespaces. `name` is the test's own path.
 pub fn isolated<F: Future<Output = ()>>(name: &str, body: impl FnOnce(PathBuf) -> F) {
@@ -164,18 +162,11 @@ pub fn greeting(stream: &mut TcpStream) -> std::io::Result<(String, IpAddr)> {
 }
 
 pub fn ask(socket: &UdpSocket) -> std::io::Result<String> {
-    // UDP promises no delivery, and a loaded machine drops: asked again each second, as resolvers do.
-    socket.set_read_timeout(Some(RESEND))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     let mut bytes = [0; 64];
-    for _ in 0..PATIENCE.as_secs() {
-        socket.send(b"who")?;
-        match socket.recv(&mut bytes) {
-            Ok(count) => return Ok(String::from_utf8_lossy(&bytes[..count]).into_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(std::io::ErrorKind::TimedOut.into())
+    socket.send(b"who")?;
+    let count = socket.recv(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes[..count]).into_owned())
 }
 
 pub fn udp_to(address: SocketAddr) -> UdpSocket {
