@@ -12,3 +12,4 @@ mod network;
 mod plan;
 mod python;
 mod rootless;
+mod traces;

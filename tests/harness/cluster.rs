@@ -112,6 +112,12 @@ impl Cluster {
         Self::start_as(User::Root)
     }
 
+    /// More settings for `pontoon dev`, such as are known only once the cluster's network is there.
+    pub fn add_arguments(&mut self, more: &[&str]) {
+        self.arguments
+            .extend(more.iter().map(|word| (*word).to_owned()));
+    }
+
     /// [`Cluster::start`], run by `user`.
     #[must_use]
     pub fn start_as(user: User) -> Self {

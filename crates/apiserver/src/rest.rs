@@ -30,7 +30,6 @@ use http::{Method, Request, Response};
 use route::Route;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tracing::Instrument as _;
 
 pub use discovery::Discovery;
 pub(crate) use documents::KUBERNETES;
@@ -38,19 +37,9 @@ pub use openapi::OpenApi;
 
 /// Serves one request, whatever it is. A panic in it is an internal error of it alone.
 pub async fn handle(server: Arc<ApiServer>, request: Request<Body>) -> Response<Body> {
-    let span =
-        tracing::info_span!("request", method = %request.method(), path = request.uri().path());
-    if let Some(parent) = request
-        .headers()
-        .get(pontoon_telemetry::trace::HEADER)
-        .and_then(|parent| parent.to_str().ok())
-    {
-        pontoon_telemetry::trace::adopt(&span, parent);
-    }
     let finished = Finished::start("rest");
     let served = AssertUnwindSafe(serve(server, request))
         .catch_unwind()
-        .instrument(span)
         .await;
     let response = served.unwrap_or_else(|_| {
         tracing::error!("a request panicked");

@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use pontoon_telemetry::trace;
 use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
+use tracing::{Instrument as _, Span};
 
 /// Answers requests of one server, of either front.
 #[derive(Clone)]
@@ -47,6 +49,11 @@ impl Service {
 
     /// Answers one request, which carries the sender's [`Identity`] in its extensions if it has one.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let span = span(&request);
+        self.answer_in_span(request).instrument(span).await
+    }
+
+    async fn answer_in_span(&self, request: Request<Body>) -> Response<Body> {
         if !is_grpc(&request) {
             return rest::handle(self.server.clone(), request).await;
         }
@@ -59,6 +66,20 @@ impl Service {
             Err(never) => match never {},
         }
     }
+}
+
+/// The span of one request, which goes on with the sender's trace if there is one.
+fn span(request: &Request<Body>) -> Span {
+    let span =
+        tracing::info_span!("request", method = %request.method(), path = request.uri().path());
+    if let Some(parent) = request
+        .headers()
+        .get(trace::HEADER)
+        .and_then(|parent| parent.to_str().ok())
+    {
+        trace::adopt(&span, parent);
+    }
+    span
 }
 
 fn is_grpc(request: &Request<Body>) -> bool {

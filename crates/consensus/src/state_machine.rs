@@ -173,10 +173,12 @@ impl StateMachine {
         }
         let begun = Instant::now();
         let marker = durable::encode_applied(self.last, &self.membership);
+        let spans = spans(&batch.entries);
         let applied = self.machine.apply(&batch.entries, marker).map_err(failed)?;
         // Before the view: whoever sees a revision finds its digest.
         self.agreement.extend(applied.digests);
         self.feed.publish(applied.view, applied.changes);
+        drop(spans);
         ::metrics::histogram!(metrics::APPLY_SECONDS).record(begun.elapsed());
         ::metrics::histogram!(metrics::APPLIED_ENTRIES)
             .record(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));
@@ -202,6 +204,21 @@ impl StateMachine {
         ::metrics::gauge!(metrics::APPLIED_INDEX).set(progress.index as f64);
         self.progress.send_replace(progress);
     }
+}
+
+/// One span for each entry whose write is traced, to be ended when the batch is applied. Most writes of a cluster that exports no
+/// traces have none.
+fn spans(entries: &[Entry]) -> Vec<tracing::Span> {
+    let traced = |entry: &Entry| match &entry.command {
+        Some(Command::Transact(transaction)) if !transaction.trace.is_empty() => {
+            // Not a child of whatever this thread is in: the batch is many writers'.
+            let span = tracing::info_span!(parent: None, "apply", term = entry.term.0);
+            pontoon_telemetry::trace::adopt(&span, &transaction.trace);
+            Some(span)
+        }
+        _ => None,
+    };
+    entries.iter().filter_map(traced).collect()
 }
 
 fn progress_at(last: Option<LogId>) -> Progress {
