@@ -155,7 +155,7 @@ pub struct ServiceDelta {
 /// What a data plane gives to pods, in words for `describe`, logs and `pontoon dev`'s greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// One word: `linux`, `host`, `fake`.
+    /// One word: `linux`, `host`, `hollow`, `fake`.
     pub kind: &'static str,
     /// What pods have, a sentence each.
     pub gives: Vec<String>,

@@ -2,7 +2,8 @@
 //!
 //! What it is: the [`Dataplane`] port, through which an agent gives each pod one address and one network namespace
 //! and tells the node which service addresses lead to which endpoints; a Linux implementation (routed veth pairs by
-//! netlink, services as nftables verdict maps); one for machines that forbid both; and a fake.
+//! netlink, services as nftables verdict maps); one for machines that forbid both; one for nodes that are only played; and a
+//! fake.
 //!
 //! What it is not: it never reads the cluster's objects, starts no container, answers no DNS query, and does not connect
 //! nodes with each other.
@@ -18,6 +19,7 @@ pub mod cidr;
 pub mod conformance;
 pub mod dataplane;
 pub mod fake;
+pub mod hollow;
 pub mod host;
 pub mod ledger;
 pub mod limits;

@@ -44,8 +44,8 @@ macro_rules! conformance_suite {
     };
 }
 
-/// The list of [`conformance_suite!`](crate::conformance_suite) written out; not for direct use.
-#[doc(hidden)]
+/// The list of [`conformance_suite!`](crate::conformance_suite) written out. A runtime that starts nothing, for which only a part can
+/// hold, writes its own.
 #[macro_export]
 macro_rules! conformance_cases {
     ($factory:path; $($module:ident: $($case:ident),+;)+) => {

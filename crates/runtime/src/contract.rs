@@ -38,6 +38,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// What this runtime isolates and limits on this node, and in words what it does not. Cheap: probed once.
     fn capabilities(&self) -> &Capabilities;
 
+    /// Whether pods of this runtime have files on the node: volumes and logs, for which the agent makes directories. One
+    /// that starts nothing has none.
+    fn uses_files(&self) -> bool {
+        true
+    }
+
     /// Makes sure the image can be started, pulling it when the policy asks; returns the reference by which the
     /// image is known exactly (the pod status' `imageID`).
     ///

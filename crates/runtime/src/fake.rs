@@ -1,4 +1,4 @@
-//! A runtime in memory, for tests of the agent and for hollow nodes.
+//! A runtime in memory, for tests of the agent.
 //!
 //! Containers run until told to end, unless their command is a script of the conformance suite
 //! ([`crate::conformance::program::Program::scripted`]). Any call can be made to fail. It starts no process and

@@ -20,8 +20,7 @@ pub const LOG_FILES: usize = 5;
 /// Longest piece of a line in one log entry, in bytes: containerd's max_container_log_line_size.
 pub const LOG_LINE_BYTES: usize = 16 * 1024;
 
-/// Calls the fake remembers for a test to look at; older ones are forgotten, so that a hollow node that runs for days
-/// stays small.
+/// Calls the fake remembers for a test to look at; older ones are forgotten, so that a long test stays small.
 pub const FAKE_CALLS: usize = 4096;
 
 /// How long the conformance suite waits for anything, in seconds. Far above what any step takes; reaching it fails.
