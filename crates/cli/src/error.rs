@@ -136,6 +136,10 @@ fn server(error: &ClientError, context: &str) -> String {
             format!("error: {context}the server gave {error}"),
             "the server may be overloaded or without a majority; --request-timeout waits longer",
         ),
+        ClientError::Lost(_) => with_hint(
+            format!("error: {context}{error}"),
+            "whether it took effect is not known: look before you repeat it",
+        ),
         other => format!("error: {context}{other}"),
     }
 }

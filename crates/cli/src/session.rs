@@ -85,6 +85,13 @@ impl Session {
         }
     }
 
+    /// Asks the cluster where its servers are, while the command goes on: for commands that outlive a server.
+    pub fn learn_servers(&self) {
+        let client = self.client.clone();
+        // Without an answer those of the kubeconfig serve.
+        tokio::spawn(async move { client.learn_servers().await });
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         (self.now)()

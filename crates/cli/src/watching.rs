@@ -37,6 +37,7 @@ pub async fn until<T>(
         ..Selection::default()
     };
     let target = watched.resource.target(&watched.namespace, "");
+    session.learn_servers();
     let watching = async {
         let mut events = pin!(watcher::watch(
             session.client.clone(),

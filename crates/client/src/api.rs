@@ -2,8 +2,9 @@
 
 use crate::{
     error::ClientError,
+    failover::{self, Call},
     limits,
-    transport::{Trace, Transport},
+    transport::{Connection, Transport},
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -18,18 +19,16 @@ use pontoon_wire::{
     },
 };
 use std::time::Duration;
-use tokio::time::timeout;
-use tonic::{Request, Response, service::interceptor::InterceptedService, transport::Channel};
-
-type Connection = InterceptedService<Channel, Trace>;
+use tonic::{Request, Response};
 
 /// The verbs of `pontoon.v1` over one [`Transport`]. A clone shares the connection.
+///
+/// A call whose server goes is made again at another where that is safe: reads always, everything else when it certainly
+/// did nothing.
 #[derive(Debug, Clone)]
 pub struct Client {
-    objects: ObjectsClient<Connection>,
-    pub(crate) pods: PodsClient<Connection>,
-    cluster: ClusterClient<Connection>,
-    pub(crate) deadline: Duration,
+    transport: Transport,
+    deadline: Duration,
 }
 
 /// Which objects of a collection, and as of when.
@@ -84,13 +83,8 @@ impl Client {
     /// Over `transport`, with [`limits::CALL_DEADLINE`].
     #[must_use]
     pub fn new(transport: &Transport) -> Self {
-        let objects = ObjectsClient::new(transport.channel());
         Self {
-            objects: objects
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_MESSAGE_BYTES),
-            pods: PodsClient::new(transport.channel()),
-            cluster: ClusterClient::new(transport.channel()),
+            transport: transport.clone(),
             deadline: limits::CALL_DEADLINE,
         }
     }
@@ -107,11 +101,14 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn get(&self, target: Target, at_revision: u64) -> Result<Object, ClientError> {
-        let request = self.request(GetRequest {
+        let request = GetRequest {
             target: Some(target),
             at_revision,
-        });
-        self.answer(self.objects.clone().get(request)).await
+        };
+        self.objects(Call::Read, request, |mut objects, request| async move {
+            objects.get(request).await
+        })
+        .await
     }
 
     /// One page of a collection; `continue_token` is empty for the first.
@@ -124,15 +121,18 @@ impl Client {
         selection: &Selection,
         continue_token: &str,
     ) -> Result<ListResponse, ClientError> {
-        let request = self.request(ListRequest {
+        let request = ListRequest {
             target: Some(target.clone()),
             label_selector: selection.labels.clone(),
             field_selector: selection.fields.clone(),
             limit: limits::PAGE_ITEMS,
             continue_token: continue_token.to_owned(),
             at_revision: selection.at_revision,
-        });
-        self.answer(self.objects.clone().list(request)).await
+        };
+        self.objects(Call::Read, request, |mut objects, request| async move {
+            objects.list(request).await
+        })
+        .await
     }
 
     /// A whole collection. It is read in pages of one revision; when that revision is compacted on
@@ -189,14 +189,20 @@ impl Client {
         impl Stream<Item = Result<WatchEvent, ClientError>> + Send + Unpin + use<>,
         ClientError,
     > {
-        let request = Request::new(WatchRequest {
+        let request = WatchRequest {
             target: Some(target.clone()),
             label_selector: selection.labels.clone(),
             field_selector: selection.fields.clone(),
             from_revision,
             bookmarks: true,
-        });
-        let events = self.answer(self.objects.clone().watch(request)).await?;
+        };
+        let events = self
+            .objects(
+                Call::ReadStream,
+                request,
+                |mut objects, request| async move { objects.watch(request).await },
+            )
+            .await?;
         Ok(events.map(|event| event.map_err(ClientError::from)))
     }
 
@@ -210,12 +216,15 @@ impl Client {
         json: Bytes,
         options: WriteOptions,
     ) -> Result<WriteResponse, ClientError> {
-        let request = self.request(CreateRequest {
+        let request = CreateRequest {
             target: Some(target),
             json,
             options: Some(options),
-        });
-        self.answer(self.objects.clone().create(request)).await
+        };
+        self.objects(Call::Write, request, |mut objects, request| async move {
+            objects.create(request).await
+        })
+        .await
     }
 
     /// Replaces an object, or a subresource of it.
@@ -228,12 +237,15 @@ impl Client {
         json: Bytes,
         options: WriteOptions,
     ) -> Result<WriteResponse, ClientError> {
-        let request = self.request(UpdateRequest {
+        let request = UpdateRequest {
             target: Some(target),
             json,
             options: Some(options),
-        });
-        self.answer(self.objects.clone().update(request)).await
+        };
+        self.objects(Call::Write, request, |mut objects, request| async move {
+            objects.update(request).await
+        })
+        .await
     }
 
     /// Changes a part of an object.
@@ -251,13 +263,16 @@ impl Client {
             Patch::Merge(patch) => (patch_request::Type::Merge, patch),
             Patch::Strategic(patch) => (patch_request::Type::Strategic, patch),
         };
-        let request = self.request(PatchRequest {
+        let request = PatchRequest {
             target: Some(target),
             r#type: kind.into(),
             patch,
             options: Some(options),
-        });
-        self.answer(self.objects.clone().patch(request)).await
+        };
+        self.objects(Call::Write, request, |mut objects, request| async move {
+            objects.patch(request).await
+        })
+        .await
     }
 
     /// Makes or merges many objects in one transaction: all or none.
@@ -271,12 +286,15 @@ impl Client {
         options: WriteOptions,
     ) -> Result<ApplyResponse, ClientError> {
         let default_namespace = default_namespace.to_owned();
-        let request = self.request(ApplyRequest {
+        let request = ApplyRequest {
             objects,
             default_namespace,
             options: Some(options),
-        });
-        self.answer(self.objects.clone().apply(request)).await
+        };
+        self.objects(Call::Write, request, |mut objects, request| async move {
+            objects.apply(request).await
+        })
+        .await
     }
 
     /// What [`Client::apply`] would do, and what would become of pods because of it; nothing is written.
@@ -290,12 +308,14 @@ impl Client {
         options: WriteOptions,
     ) -> Result<PlanResponse, ClientError> {
         let default_namespace = default_namespace.to_owned();
-        let request = self.request(ApplyRequest {
+        let request = ApplyRequest {
             objects,
             default_namespace,
             options: Some(options),
-        });
-        self.answer(self.objects.clone().plan(request)).await
+        };
+        let send =
+            |mut objects: ObjectsClient<_>, request| async move { objects.plan(request).await };
+        self.objects(Call::Read, request, send).await
     }
 
     /// Deletes one object, or what is selected of a collection. Gives them as they were when
@@ -308,7 +328,7 @@ impl Client {
         target: Target,
         options: DeleteOptions,
     ) -> Result<Vec<Object>, ClientError> {
-        let request = self.request(DeleteRequest {
+        let request = DeleteRequest {
             target: Some(target),
             grace_period_seconds: options.grace_period_seconds,
             propagation_policy: options.propagation_policy,
@@ -317,9 +337,11 @@ impl Client {
             dry_run: options.dry_run,
             label_selector: options.selection.labels,
             field_selector: options.selection.fields,
-        });
+        };
         Ok(self
-            .answer(self.objects.clone().delete(request))
+            .objects(Call::Write, request, |mut objects, request| async move {
+                objects.delete(request).await
+            })
             .await?
             .objects)
     }
@@ -329,9 +351,11 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn kinds(&self) -> Result<Vec<KindInfo>, ClientError> {
-        let request = self.request(KindsRequest {});
+        let request = KindsRequest {};
         Ok(self
-            .answer(self.objects.clone().kinds(request))
+            .objects(Call::Read, request, |mut objects, request| async move {
+                objects.kinds(request).await
+            })
             .await?
             .kinds)
     }
@@ -341,41 +365,60 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        let request = self.request(StatusRequest {});
-        self.answer(self.cluster.clone().status(request)).await
+        let request = StatusRequest {};
+        let send = |connection, request| async move {
+            ClusterClient::new(connection).status(request).await
+        };
+        self.call(Call::Read, request, send).await
     }
 
-    /// A call that the server, too, gives up on at the deadline.
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.deadline);
-        request
+    /// Asks the cluster where its servers are, so that any of them is tried when this one goes.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; what was known stays.
+    pub async fn learn_servers(&self) -> Result<(), ClientError> {
+        let members = self.status().await?.members;
+        let servers: Vec<String> = members.into_iter().map(|member| member.api).collect();
+        self.transport.learn(&servers);
+        Ok(())
     }
 
-    /// The answer, or the beginning of one that is a stream, within the deadline.
-    pub(crate) async fn answer<T>(
+    async fn objects<M, T, F, Fut>(&self, call: Call, message: M, send: F) -> Result<T, ClientError>
+    where
+        M: Clone,
+        F: Fn(ObjectsClient<Connection>, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, tonic::Status>>,
+    {
+        let send = |connection, request| {
+            let client = ObjectsClient::new(connection)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES);
+            send(client, request)
+        };
+        self.call(call, message, send).await
+    }
+
+    pub(crate) async fn pods<M, T, F, Fut>(
         &self,
-        call: impl Future<Output = Result<Response<T>, tonic::Status>>,
-    ) -> Result<T, ClientError> {
-        match timeout(self.deadline, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) if status.code() == tonic::Code::Cancelled && timed_out(&status) => {
-                Err(ClientError::Deadline(self.deadline))
-            }
-            Ok(Err(status)) => Err(status.into()),
-            Err(_) => Err(ClientError::Deadline(self.deadline)),
-        }
+        call: Call,
+        message: M,
+        send: F,
+    ) -> Result<T, ClientError>
+    where
+        M: Clone,
+        F: Fn(PodsClient<Connection>, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, tonic::Status>>,
+    {
+        let send = |connection, request| send(PodsClient::new(connection), request);
+        self.call(call, message, send).await
     }
-}
 
-/// Whether tonic itself gave up: it says "cancelled" of its own timer.
-fn timed_out(status: &tonic::Status) -> bool {
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        if error.is::<tonic::TimeoutExpired>() {
-            return true;
-        }
-        cause = error.source();
+    async fn call<M, T, F, Fut>(&self, call: Call, message: M, send: F) -> Result<T, ClientError>
+    where
+        M: Clone,
+        F: Fn(Connection, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, tonic::Status>>,
+    {
+        failover::call(&self.transport, call, self.deadline, message, send).await
     }
-    false
 }

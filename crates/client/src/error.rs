@@ -14,9 +14,15 @@ pub enum ClientError {
     /// The server said no, and why.
     #[error("{}", .0.message.as_deref().unwrap_or("the server refused without saying why"))]
     Status(Box<Status>),
-    /// No server answered: nothing is known of the call, except that a read had no effect.
+    /// No server could be reached: the call was not made.
     #[error("{0}")]
     Unreachable(String),
+    /// The server went away before it took the call: it was not made.
+    #[error("{0}")]
+    Unsent(String),
+    /// The connection broke before the answer came: nothing is known of the call, except that a read had no effect.
+    #[error("{0}")]
+    Lost(String),
     /// No answer came in time: nothing is known of the call.
     #[error("no answer within {0:?}")]
     Deadline(std::time::Duration),
@@ -70,8 +76,30 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Status(status) => matches!(status.code, Some(429 | 500 | 503 | 504)),
-            Self::Unreachable(_) | Self::Deadline(_) => true,
+            Self::Unreachable(_) | Self::Unsent(_) | Self::Lost(_) | Self::Deadline(_) => true,
             Self::Malformed(_) | Self::Encode(_) => false,
+        }
+    }
+}
+
+impl ClientError {
+    /// Whether the server cannot take the call at present (503).
+    pub(crate) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Status(status) => status.code == Some(503),
+            _ => false,
+        }
+    }
+
+    /// Whether the server itself says that the call did nothing: with "unavailable" it says when to come back, which nobody else does
+    /// in its name.
+    pub(crate) fn did_nothing(&self) -> bool {
+        match self {
+            Self::Status(status) => {
+                let details = status.details.as_ref();
+                details.is_some_and(|details| details.retry_after_seconds.is_some())
+            }
+            _ => false,
         }
     }
 }
@@ -85,26 +113,37 @@ impl From<tonic::Status> for ClientError {
                 Err(error) => Self::Malformed(format!("{STATUS_TRAILER}: {error}")),
             };
         }
-        match unreachable(&status) {
-            Some(why) => Self::Unreachable(why),
-            None => Self::Status(Box::new(from_code(status.code(), status.message()))),
-        }
+        broken(&status)
+            .unwrap_or_else(|| Self::Status(Box::new(from_code(status.code(), status.message()))))
     }
 }
 
-/// Why no server answered, if that is what the status says: tonic makes a status of its own of it,
-/// with the failure as its source.
-fn unreachable(status: &tonic::Status) -> Option<String> {
+/// What became of the connection, if that is what the status says: tonic makes a status of its own of it, with the failure as
+/// its source.
+fn broken(status: &tonic::Status) -> Option<ClientError> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
     let mut last = None;
     while let Some(error) = cause {
         if let Some(failure) = error.downcast_ref::<ConnectError>() {
-            return Some(failure.to_string());
+            return Some(ClientError::Unreachable(failure.to_string()));
+        }
+        if error.downcast_ref().is_some_and(untouched) {
+            return Some(ClientError::Unsent(format!(
+                "the server is going away: {error}"
+            )));
         }
         last = Some(error.to_string());
         cause = error.source();
     }
-    last.map(|why| format!("the connection to the server was lost: {why}"))
+    last.map(|why| ClientError::Lost(format!("the connection to the server was lost: {why}")))
+}
+
+/// Whether HTTP/2 promises that the request was not looked at: it was refused, or came after the last one that a
+/// server takes before it closes (RFC 9113, 8.7 and 6.8).
+fn untouched(error: &h2::Error) -> bool {
+    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let late = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    error.is_remote() && (refused || late)
 }
 
 /// What a bare gRPC code means in Kubernetes' words: the server's own errors carry a Status, so

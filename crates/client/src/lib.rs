@@ -4,15 +4,17 @@
 //! the verbs over it, on objects as JSON; [`Collection`] the same verbs on Kubernetes' types;
 //! [`watcher`] keeps a reader up to date, whatever happens to the connection.
 //!
-//! Not here: retries of writes (the caller alone knows whether asking twice is safe), and
+//! Not here: retries of writes whose fate is unknown (the caller alone knows whether asking twice is safe), and
 //! anything of the store's formats.
 //!
 //! Invariants:
+//! - a read is asked again at another server; a write only when it certainly did nothing;
 //! - every call has a deadline; a stream has one for its beginning, and keepalive after that;
 //! - nothing is buffered without bound: a reader who does not read stops the sender.
 
 pub mod api;
 pub mod error;
+mod failover;
 pub mod limits;
 pub mod streams;
 pub mod target;

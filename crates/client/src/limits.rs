@@ -42,3 +42,13 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 
 /// The watcher's longest wait: kube-rs' and client-go's reflectors wait up to 30 s.
 pub const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+
+/// Servers that are tried in turn: the largest cluster has five or seven, and a few were given besides.
+pub const SERVERS_COUNT: usize = 16;
+
+/// For how long a call that certainly did nothing is tried again at other servers: a lost leader is replaced within a second,
+/// and a cluster that is down should be told soon to whoever waits.
+pub const FAILOVER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The first pause between two tries; it doubles.
+pub const FAILOVER_PAUSE: Duration = Duration::from_millis(50);

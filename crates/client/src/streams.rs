@@ -1,11 +1,11 @@
 //! Reaching into pods: logs, commands, ports.
 
-use crate::{Client, ClientError, limits};
+use crate::{Client, ClientError, failover::Call, limits};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use pontoon_wire::pontoon::v1::{
     ExecInput, ExecOutput, ExecStart, ForwardData, ForwardStart, LogsRequest, TerminalSize,
-    exec_input, exec_output, forward_data,
+    exec_input, exec_output, forward_data, pods_client::PodsClient,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -77,9 +77,8 @@ impl Client {
         request: LogsRequest,
     ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + Unpin + use<>, ClientError>
     {
-        let chunks = self
-            .answer(self.pods.clone().logs(Request::new(request)))
-            .await?;
+        let send = |mut pods: PodsClient<_>, request| async move { pods.logs(request).await };
+        let chunks = self.pods(Call::ReadStream, request, send).await?;
         Ok(chunks.map(|chunk| chunk.map(|chunk| chunk.data).map_err(ClientError::from)))
     }
 
@@ -88,20 +87,21 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn exec(&self, start: ExecStart) -> Result<Exec, ClientError> {
-        let (sender, receiver) = mpsc::channel(limits::INPUT_MESSAGES);
-        let first = ExecInput {
-            input: Some(exec_input::Input::Start(start)),
+        let send = |mut pods: PodsClient<_>, request: Request<ExecStart>| async move {
+            let (sender, receiver) = mpsc::channel(limits::INPUT_MESSAGES);
+            let first = ExecInput {
+                input: Some(exec_input::Input::Start(request.into_inner())),
+            };
+            sender
+                .try_send(first)
+                .expect("the channel is new and has room");
+            let output = pods.exec(ReceiverStream::new(receiver)).await?;
+            Ok(output.map(|output| Exec {
+                input: ExecStdin(sender),
+                output: ExecStdout(output),
+            }))
         };
-        sender
-            .try_send(first)
-            .expect("the channel is new and has room");
-        let output = self
-            .answer(self.pods.clone().exec(ReceiverStream::new(receiver)))
-            .await?;
-        Ok(Exec {
-            input: ExecStdin(sender),
-            output: ExecStdout(output),
-        })
+        self.pods(Call::WriteStream, start, send).await
     }
 
     /// Connects to a port of a pod.
@@ -119,24 +119,21 @@ impl Client {
             pod: pod.to_owned(),
             port: port.into(),
         };
-        let (sender, receiver) = mpsc::channel(limits::INPUT_MESSAGES);
-        let first = ForwardData {
-            data: Some(forward_data::Data::Start(start)),
+        let send = |mut pods: PodsClient<_>, request: Request<ForwardStart>| async move {
+            let (sender, receiver) = mpsc::channel(limits::INPUT_MESSAGES);
+            let first = ForwardData {
+                data: Some(forward_data::Data::Start(request.into_inner())),
+            };
+            sender
+                .try_send(first)
+                .expect("the channel is new and has room");
+            let output = pods.port_forward(ReceiverStream::new(receiver)).await?;
+            Ok(output.map(|output| Forward {
+                input: sender,
+                output,
+            }))
         };
-        sender
-            .try_send(first)
-            .expect("the channel is new and has room");
-        let output = self
-            .answer(
-                self.pods
-                    .clone()
-                    .port_forward(ReceiverStream::new(receiver)),
-            )
-            .await?;
-        Ok(Forward {
-            input: sender,
-            output,
-        })
+        self.pods(Call::WriteStream, start, send).await
     }
 }
 

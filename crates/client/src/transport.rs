@@ -1,21 +1,19 @@
 //! One HTTP/2 connection to whichever server answers.
 //!
 //! It is made when first needed and again after it was lost. Each time the servers are tried in
-//! turn, the last good one first; a server counts as good when TLS is done with it. TLS is not
+//! turn, the last good one first; a server counts as good when TLS is done with it. One that answers and is of no use (it is
+//! cut off from the others, or about to end) is left by [`Transport::leave`]. TLS is not
 //! tonic's but our own configuration, so that certificates can be replaced while it lives.
+//!
+//! The servers are those it was made with and those the cluster has said since ([`Transport::learn`]).
 
 use crate::limits;
 use hyper_util::rt::TokioIo;
+use parking_lot::RwLock;
 use pontoon_identity::{Kubeconfig, tls, tls::TlsError};
 use pontoon_telemetry::trace;
 use rustls::{ClientConfig, pki_types::ServerName};
-use std::{
-    fmt::Write as _,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{fmt::Write as _, sync::Arc};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
@@ -67,10 +65,26 @@ pub enum ConfigError {
 #[error("no server can be reached:{0}")]
 pub struct ConnectError(String);
 
+/// A connection to one server at a time, made when first used.
+pub type Connection = InterceptedService<Channel, Trace>;
+
 /// A connection that every clone shares.
 #[derive(Debug, Clone)]
-pub struct Transport {
-    channel: InterceptedService<Channel, Trace>,
+pub struct Transport(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    servers: Arc<Servers>,
+    endpoint: Endpoint,
+    current: RwLock<Line>,
+}
+
+/// The shared connection, and how many were left before it.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// To speak on.
+    pub connection: Connection,
+    number: u64,
 }
 
 /// Adds the trace that the call is part of.
@@ -94,16 +108,12 @@ impl Transport {
     /// # Errors
     /// See [`ConfigError`].
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        let servers = config
+        let parsed = config
             .servers
             .iter()
             .map(|url| Server::parse(url, config.server_name.as_deref()));
-        let servers = Servers {
-            list: servers.collect::<Result<_, _>>()?,
-            good: AtomicUsize::new(0),
-            tls: TlsConnector::from(Arc::clone(&config.tls)),
-        };
-        let first = servers.list.first().ok_or(ConfigError::NoServer)?;
+        let given: Vec<Server> = parsed.collect::<Result<_, _>>()?;
+        let first = given.first().ok_or(ConfigError::NoServer)?;
         // The scheme says that tonic is not to add TLS of its own: the connector below does.
         let url = format!("http://{}:{}", bracketed(&first.host), first.port);
         let endpoint = Endpoint::from_shared(url)
@@ -114,17 +124,27 @@ impl Transport {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
             .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES);
-        let servers = Arc::new(servers);
-        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-            let servers = Arc::clone(&servers);
-            async move { servers.connect().await.map(TokioIo::new) }
-        }));
-        Ok(Self {
-            channel: InterceptedService::new(channel, Trace),
-        })
+        let servers = Arc::new(Servers {
+            turn: RwLock::new(Turn {
+                list: given.clone(),
+                first: 0,
+            }),
+            given,
+            server_name: config.server_name.clone(),
+            tls: TlsConnector::from(Arc::clone(&config.tls)),
+        });
+        let current = RwLock::new(Line {
+            connection: lazy(&endpoint, &servers),
+            number: 0,
+        });
+        Ok(Self(Arc::new(Shared {
+            servers,
+            endpoint,
+            current,
+        })))
     }
 
-    /// To the server of a kubeconfig, as the user it names.
+    /// To the servers of a kubeconfig, as the user it names.
     ///
     /// # Errors
     /// See [`ConfigError`].
@@ -137,14 +157,66 @@ impl Transport {
         })
     }
 
+    /// The shared connection as it is at present.
+    #[must_use]
+    pub fn line(&self) -> Line {
+        self.0.current.read().clone()
+    }
+
     /// For services that [`Client`](crate::Client) does not know, such as `node.v1`.
     #[must_use]
-    pub fn channel(&self) -> InterceptedService<Channel, Trace> {
-        self.channel.clone()
+    pub fn channel(&self) -> Connection {
+        self.line().connection
+    }
+
+    /// A connection of its own, that nothing else speaks on.
+    #[must_use]
+    pub fn separate(&self) -> Connection {
+        lazy(&self.0.endpoint, &self.0.servers)
+    }
+
+    /// The server behind this line is of no use at present: the next one is tried from here on. Streams that are open go on. Nothing
+    /// happens when another caller has left it already.
+    pub fn leave(&self, line: &Line) {
+        let mut current = self.0.current.write();
+        if current.number == line.number {
+            self.0.servers.next();
+            *current = Line {
+                connection: lazy(&self.0.endpoint, &self.0.servers),
+                number: line.number + 1,
+            };
+        }
+    }
+
+    /// The server that was reached last is of no use at present: whoever dials next begins with another.
+    pub fn turn_away(&self) {
+        self.0.servers.next();
+    }
+
+    /// What the cluster says its servers are. They are tried before those that the transport was made with; a URL that is none is
+    /// passed over.
+    pub fn learn(&self, urls: &[String]) {
+        self.0.servers.learn(urls);
+    }
+
+    /// Every server that is tried, as URLs.
+    #[must_use]
+    pub fn servers(&self) -> Vec<String> {
+        let turn = self.0.servers.turn.read();
+        turn.list.iter().map(ToString::to_string).collect()
     }
 }
 
-#[derive(Debug)]
+fn lazy(endpoint: &Endpoint, servers: &Arc<Servers>) -> Connection {
+    let servers = Arc::clone(servers);
+    let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+        let servers = Arc::clone(&servers);
+        async move { servers.connect().await.map(TokioIo::new) }
+    }));
+    InterceptedService::new(channel, Trace)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Server {
     host: String,
     port: u16,
@@ -190,21 +262,71 @@ fn bracketed(host: &str) -> String {
 }
 
 struct Servers {
-    list: Vec<Server>,
-    good: AtomicUsize,
+    /// Those the transport was made with.
+    given: Vec<Server>,
+    turn: RwLock<Turn>,
+    server_name: Option<String>,
     tls: TlsConnector,
 }
 
+/// In which order servers are tried.
+#[derive(Debug, Clone)]
+struct Turn {
+    list: Vec<Server>,
+    /// Index of the one to begin with.
+    first: usize,
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Servers")
+            .field("turn", &self.turn)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Turn {
+    /// The list with what was learned, beginning with the same server as before if it is still there.
+    fn learn(&mut self, learned: Vec<Server>, given: &[Server]) {
+        let good = self.list.get(self.first).cloned();
+        let mut list: Vec<Server> = Vec::new();
+        for server in learned.into_iter().chain(given.iter().cloned()) {
+            if !list.contains(&server) && list.len() < limits::SERVERS_COUNT {
+                list.push(server);
+            }
+        }
+        self.first = good
+            .and_then(|good| list.iter().position(|server| *server == good))
+            .unwrap_or(0);
+        self.list = list;
+    }
+}
+
 impl Servers {
+    fn next(&self) {
+        let mut turn = self.turn.write();
+        turn.first = (turn.first + 1) % turn.list.len();
+    }
+
+    fn learn(&self, urls: &[String]) {
+        let parsed = urls
+            .iter()
+            .filter_map(|url| Server::parse(url, self.server_name.as_deref()).ok());
+        let learned: Vec<Server> = parsed.collect();
+        if !learned.is_empty() {
+            self.turn.write().learn(learned, &self.given);
+        }
+    }
+
     async fn connect(&self) -> Result<TlsStream<TcpStream>, ConnectError> {
-        let first = self.good.load(Ordering::Relaxed);
+        let Turn { list, first } = self.turn.read().clone();
         let mut failures = String::new();
-        for turn in 0..self.list.len() {
-            let index = (first + turn) % self.list.len();
-            let server = &self.list[index];
+        for turn in 0..list.len() {
+            let index = (first + turn) % list.len();
+            let server = &list[index];
             let failure = match timeout(limits::CONNECT_TIMEOUT, self.dial(server)).await {
                 Ok(Ok(stream)) => {
-                    self.good.store(index, Ordering::Relaxed);
+                    self.good(server);
                     tracing::debug!(%server, "connected");
                     return Ok(stream);
                 }
@@ -215,6 +337,13 @@ impl Servers {
             let _ = write!(failures, "\n  {server}: {failure}");
         }
         Err(ConnectError(failures))
+    }
+
+    fn good(&self, server: &Server) {
+        let mut turn = self.turn.write();
+        if let Some(index) = turn.list.iter().position(|known| known == server) {
+            turn.first = index;
+        }
     }
 
     async fn dial(&self, server: &Server) -> std::io::Result<TlsStream<TcpStream>> {
@@ -237,6 +366,25 @@ mod tests {
         for wrong in ["", "a.example:6443", "http://a.example", "https://"] {
             assert!(Server::parse(wrong, None).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn learned_servers_come_first_and_the_good_one_stays_good() {
+        let server = |name: &str| Server::parse(&format!("https://{name}"), None).unwrap();
+        let names = |turn: &Turn| -> Vec<String> {
+            turn.list.iter().map(|server| server.host.clone()).collect()
+        };
+        let given = [server("balancer"), server("a")];
+        let mut turn = Turn {
+            list: given.to_vec(),
+            first: 1,
+        };
+        turn.learn(vec![server("b"), server("a"), server("c")], &given);
+        assert_eq!(names(&turn), ["b", "a", "c", "balancer"]);
+        assert_eq!(turn.first, 1);
+        turn.learn(vec![server("c"), server("d")], &given);
+        assert_eq!(names(&turn), ["c", "d", "balancer", "a"]);
+        assert_eq!(turn.first, 3, "what was given is never forgotten");
     }
 
     #[test]

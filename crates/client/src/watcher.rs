@@ -11,8 +11,11 @@
 //!   changes of the last revision seen are told again, because a transaction may have been cut in two;
 //! - another [`Event::Init`] whenever the history in between was lost.
 //!
+//! [`follow`] is for a reader that has listed already and prints what comes: each change once, from a revision on.
+//!
 //! Nothing is buffered but the page at hand: a reader that does not read stops the server.
 
+pub mod follow;
 pub mod machine;
 
 use crate::{
@@ -25,6 +28,7 @@ use pontoon_wire::pontoon::v1::{Object, Target};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
+pub use follow::follow;
 pub use machine::{Action, Failure, Machine};
 
 /// What happened to the collection.

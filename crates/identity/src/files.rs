@@ -83,6 +83,17 @@ fn write_durably(path: &Path, content: &[u8], readers: Readers) -> io::Result<()
     fs::File::open(directory)?.sync_all()
 }
 
+/// Removes the file. Absence is success.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::Write {
+            path: path.to_owned(),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a directory, and those above it, that only its owner may enter.
 pub fn make_directory(path: &Path) -> Result<(), FileError> {
     fs::DirBuilder::new()

@@ -17,6 +17,7 @@
 
 pub mod authority;
 pub mod credentials;
+pub mod enrolment;
 mod files;
 pub mod kubeconfig;
 pub mod lifetime;

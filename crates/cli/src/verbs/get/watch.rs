@@ -9,10 +9,11 @@ use crate::{
     session::{Found, Session, Wanted, found},
 };
 use futures::StreamExt as _;
-use pontoon_client::{Selection, messages::watch_event};
+use pontoon_client::{Selection, messages::watch_event, watcher};
+use std::pin::pin;
 
 impl GetArgs {
-    /// Prints until the connection or the reader ends.
+    /// Prints until the reader ends, from whichever server has what comes next.
     pub(super) async fn follow(
         &self,
         session: &Session,
@@ -47,10 +48,10 @@ impl GetArgs {
             at_revision: 0,
             ..selection
         };
-        let mut events = session
-            .client
-            .watch(&target, &selection, group.revision)
-            .await?;
+        session.learn_servers();
+        let client = session.client.clone();
+        let events = watcher::follow(client, target, selection, group.revision, |delay| delay);
+        let mut events = pin!(events);
         while let Some(event) = events.next().await {
             let event = event?;
             if event.r#type() == watch_event::Type::Bookmark {
