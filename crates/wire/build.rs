@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "pontoon/v1/cluster.proto",
         "pontoon/v1/join.proto",
         "node/v1/node.proto",
+        "node/v1/relay.proto",
         "raft/v1/raft.proto",
     ];
     for file in files {

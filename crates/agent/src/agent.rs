@@ -1,7 +1,7 @@
 //! The agent as a whole: what it is started with, and how it ends.
 
 use crate::context::Context;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Contents, Ledger, LedgerError};
 use crate::limits::PODS_DEFAULT_COUNT;
 use crate::node::{Capacity, Reserve};
 use crate::pods::Pods;
@@ -28,8 +28,10 @@ pub struct Config {
     pub node: NodeName,
     /// The agent's own directory. Everything it keeps is under it.
     pub directory: PathBuf,
-    /// How a server is reached: `pontoon_client::Transport::new(&config)?.channel()`.
-    pub dial: Dial,
+    /// Whether what it knows outlives it.
+    pub memory: Memory,
+    /// How servers are reached: a [`pontoon_client::Transport`].
+    pub dial: Arc<dyn Dial>,
     /// The runtimes of this node; the first serves pods that name none.
     pub runtimes: Vec<Arc<dyn Runtime>>,
     /// The node's network.
@@ -46,6 +48,15 @@ pub struct Config {
     pub pods: Option<usize>,
     /// The node's own resolver configuration: the text of /etc/resolv.conf.
     pub resolv_conf: String,
+}
+
+/// Whether an agent finds again what it knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// Pods, services and settings are kept under the agent's directory: with every server down, the next agent goes on.
+    Kept,
+    /// Nothing is: for nodes that are only played, whose pods end with the process.
+    None,
 }
 
 /// Why an agent does not start.
@@ -85,13 +96,15 @@ impl Agent {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let (directory, labels, dial) = (
-            config.directory.clone(),
-            config.labels.clone(),
-            config.dial.clone(),
-        );
-        let opened = tokio::task::spawn_blocking(move || Ledger::open(&directory.join("ledger")));
-        let (ledger, contents) = opened.await.expect("opening the ledger does not panic")?;
+        let (labels, dial) = (config.labels.clone(), Arc::clone(&config.dial));
+        let (ledger, contents) = match config.memory {
+            Memory::None => (Ledger::blank(), Contents::default()),
+            Memory::Kept => {
+                let path = config.directory.join("ledger");
+                let opened = tokio::task::spawn_blocking(move || Ledger::open(&path));
+                opened.await.expect("opening the ledger does not panic")?
+            }
+        };
         let context = Arc::new(context(config, ledger)?);
         *context.settings.write() = contents.settings;
         context.services.restore(&contents.services);

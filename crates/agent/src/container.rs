@@ -147,7 +147,8 @@ fn run_as(pod: &Pod, container: &Container) -> Result<Option<RunAs>, ConfigError
 /// Where things of one attempt are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places<'a> {
-    pub(crate) volumes: &'a Path,
+    /// `None` when the pod has no volumes on the node.
+    pub(crate) volumes: Option<&'a Path>,
     pub(crate) logs: &'a Path,
 }
 
@@ -184,7 +185,10 @@ pub(crate) fn spec(
             .as_ref()
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),
-        mounts: volumes::mounts(places.volumes, facts.pod, container, &env)?,
+        mounts: match places.volumes {
+            Some(volumes) => volumes::mounts(volumes, facts.pod, container, &env)?,
+            None => Vec::new(),
+        },
         limits: limits(container),
         oom_score_adj: oom_score_adj(facts.pod, container, memory_capacity),
         tty: container.tty.unwrap_or(false),

@@ -125,7 +125,7 @@ impl Driver {
             .spec
             .as_ref()
             .is_none_or(|s| s.volumes.iter().flatten().count() == 0);
-        if none {
+        if none || !self.view.runtime.uses_files() {
             return Input::VolumesReady;
         }
         let directory = self.volumes_directory();
@@ -222,7 +222,9 @@ impl Driver {
         let spec = spec.map_err(|error| StartFailure::Config {
             message: error.message,
         })?;
-        if let Some(folder) = spec.log_path.parent() {
+        if let Some(folder) = spec.log_path.parent()
+            && self.view.runtime.uses_files()
+        {
             let made = tokio::fs::create_dir_all(folder).await;
             made.map_err(|error| refused(format!("log directory: {error}")))?;
         }
@@ -253,7 +255,7 @@ impl Driver {
         };
         let volumes = self.volumes_directory();
         let places = Places {
-            volumes: &volumes,
+            volumes: self.view.runtime.uses_files().then_some(&*volumes),
             logs: &self.view.logs,
         };
         container::spec(&facts, container, attempt, capacity.memory_bytes, places)

@@ -101,7 +101,8 @@ struct Queue {
 /// The node's ledger. Writes are handed over and happen in order of arrival per file, the latest one wins.
 #[derive(Debug)]
 pub struct Ledger {
-    root: PathBuf,
+    /// Without one nothing is kept.
+    root: Option<PathBuf>,
     queue: Mutex<Queue>,
     work: Notify,
     idle: Notify,
@@ -145,7 +146,7 @@ impl Ledger {
             .pods
             .retain(|entry| entry.pod.metadata.uid.is_some());
         let ledger = Self {
-            root: root.to_owned(),
+            root: Some(root.to_owned()),
             queue: Mutex::default(),
             work: Notify::new(),
             idle: Notify::new(),
@@ -153,13 +154,28 @@ impl Ledger {
         Ok((Arc::new(ledger), contents))
     }
 
-    fn pod_path(&self, uid: &str) -> PathBuf {
-        self.root.join("pods").join(format!("{uid}.json"))
+    /// A ledger that keeps nothing: of a node that is only played, whose pods end with its process.
+    #[must_use]
+    pub fn blank() -> Arc<Self> {
+        Arc::new(Self {
+            root: None,
+            queue: Mutex::default(),
+            work: Notify::new(),
+            idle: Notify::new(),
+        })
     }
 
-    fn service_path(&self, namespace: &str, name: &str) -> PathBuf {
-        let file = format!("{namespace}_{name}.json");
-        self.root.join("services").join(file)
+    fn pod_path(&self, uid: &str) -> Option<PathBuf> {
+        let root = self.root.as_ref()?;
+        Some(root.join("pods").join(format!("{uid}.json")))
+    }
+
+    fn service_path(&self, namespace: &str, name: &str) -> Option<PathBuf> {
+        let root = self.root.as_ref()?;
+        Some(
+            root.join("services")
+                .join(format!("{namespace}_{name}.json")),
+        )
     }
 
     /// Writes a pod; `durable` for an assignment, not for a mere change of its status.
@@ -174,7 +190,8 @@ impl Ledger {
 
     /// Writes what a server said.
     pub fn put_settings(&self, settings: &Settings) {
-        self.put(self.root.join("settings.json"), settings, true);
+        let path = self.root.as_ref().map(|root| root.join("settings.json"));
+        self.put(path, settings, true);
     }
 
     /// Writes a service.
@@ -187,12 +204,15 @@ impl Ledger {
         self.enqueue(self.service_path(namespace, name), Change::Remove);
     }
 
-    fn put(&self, path: PathBuf, value: &impl Serialize, durable: bool) {
-        let bytes = serde_json::to_vec(value).expect("Kubernetes' types can always be written");
-        self.enqueue(path, Change::Put { bytes, durable });
+    fn put(&self, path: Option<PathBuf>, value: &impl Serialize, durable: bool) {
+        if path.is_some() {
+            let bytes = serde_json::to_vec(value).expect("Kubernetes' types can always be written");
+            self.enqueue(path, Change::Put { bytes, durable });
+        }
     }
 
-    fn enqueue(&self, path: PathBuf, write: Change) {
+    fn enqueue(&self, path: Option<PathBuf>, write: Change) {
+        let Some(path) = path else { return };
         let mut queue = self.queue.lock();
         let durable_before = matches!(
             queue.waiting.get(&path),

@@ -37,7 +37,7 @@ mod tunnel;
 mod view;
 pub mod volumes;
 
-pub use agent::{Agent, Config, StartError};
+pub use agent::{Agent, Config, Memory, StartError};
 pub use node::Reserve;
 pub use services::{Names, NoNames};
-pub use session::Dial;
+pub use session::{Connection, Dial};

@@ -34,6 +34,10 @@ pub const TOMBSTONES_COUNT: usize = 4_096;
 /// First wait before a lost session is dialled again; it doubles and is jittered.
 pub const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 
+/// A session that lasted this long was a good one: when it is lost another server is dialled after [`RECONNECT_FIRST`].
+/// Shorter ones are refusals, and the wait goes on doubling.
+pub const SESSION_STOOD: Duration = Duration::from_secs(2);
+
 /// Longest wait before a lost session is dialled again.
 pub const RECONNECT_MAX: Duration = Duration::from_secs(5);
 

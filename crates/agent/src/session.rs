@@ -1,11 +1,14 @@
 //! The node's session with a server: assignments and services come down, statuses, events and heartbeats go up.
 //!
-//! It is dialled again whenever it is lost, with a wait that doubles; meanwhile everything on the node goes on.
+//! It is dialled again whenever it is lost, at another server: at once when the session had stood, with a wait that doubles
+//! when servers refuse. Meanwhile everything on the node goes on, and no report is lost: what was not acknowledged is sent
+//! again. A session and its tunnels share one connection, so that they are at the same server.
 
 use crate::context::Context;
 use crate::ledger::{ServiceEntry, Settings};
 use crate::limits::{
-    HEARTBEAT_DEFAULT, RECONNECT_FIRST, RECONNECT_MAX, SESSION_UP_COUNT, WELCOME_TIMEOUT,
+    HEARTBEAT_DEFAULT, RECONNECT_FIRST, RECONNECT_MAX, SESSION_STOOD, SESSION_UP_COUNT,
+    WELCOME_TIMEOUT,
 };
 use crate::metrics;
 use crate::node;
@@ -13,7 +16,7 @@ use crate::pods::Pods;
 use crate::tunnel::Tunnels;
 use k8s_openapi::api::core::v1::NodeCondition;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use pontoon_client::transport::Trace;
+use pontoon_client::Transport;
 use pontoon_wire::MAX_MESSAGE_BYTES;
 use pontoon_wire::node::v1::nodes_client::NodesClient;
 use pontoon_wire::node::v1::{Down, Heartbeat, Hello, ServiceUpdate, Up, Welcome, down, up};
@@ -24,11 +27,34 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 
-/// How a server is reached: `pontoon_client::Transport::channel`.
-pub type Dial = InterceptedService<Channel, Trace>;
+pub use pontoon_client::transport::Connection;
+
+/// How servers are reached.
+pub trait Dial: Send + Sync {
+    /// A connection of its own, made when first used: to the server that was reached last, or else to another.
+    fn connection(&self) -> Connection;
+
+    /// The server that was reached last is of no use at present: the next connection begins with another.
+    fn turn_away(&self);
+
+    /// Where the cluster says its servers are.
+    fn learn(&self, servers: &[String]);
+}
+
+impl Dial for Transport {
+    fn connection(&self) -> Connection {
+        self.separate()
+    }
+
+    fn turn_away(&self) {
+        Self::turn_away(self);
+    }
+
+    fn learn(&self, servers: &[String]) {
+        Self::learn(self, servers);
+    }
+}
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +73,7 @@ pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
     pub(crate) pods: Arc<Pods>,
     pub(crate) tunnels: Arc<Tunnels>,
-    pub(crate) dial: Dial,
+    pub(crate) dial: Arc<dyn Dial>,
     pub(crate) labels: BTreeMap<String, String>,
     /// Whether a session is up and everything has been named: for readiness of the node and for tests.
     pub(crate) synced: watch::Sender<bool>,
@@ -64,8 +90,9 @@ impl Session {
                 Err(error) => error,
             };
             self.synced.send_replace(false);
+            self.dial.turn_away();
             let lasted = self.context.world.clock().monotonic().saturating_sub(began);
-            if lasted > RECONNECT_MAX {
+            if lasted > SESSION_STOOD {
                 wait = RECONNECT_FIRST;
             }
             tracing::warn!(%error, ?wait, "no session with a server; pods and services go on");
@@ -83,14 +110,16 @@ impl Session {
         let _ = up.try_send(Up {
             message: Some(up::Message::Hello(hello)),
         });
-        let mut client = NodesClient::new(self.dial.clone())
+        let connection = self.dial.connection();
+        let mut client = NodesClient::new(connection.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let answer = client.session(ReceiverStream::new(requests));
         let answer = tokio::time::timeout(WELCOME_TIMEOUT, answer).await;
         let mut down = answer.map_err(|_| SessionError::Silent)??.into_inner();
         let heartbeat = self.greeted(&mut down).await?;
-        let (reading, sending) = (self.read(&mut down), self.send(up, heartbeat, conditions));
+        let reading = self.read(&mut down, &connection);
+        let sending = self.send(up, heartbeat, conditions);
         tokio::select! {
             error = reading => Err(error),
             error = sending => Err(error),
@@ -141,17 +170,17 @@ impl Session {
         }
     }
 
-    async fn read(&self, down: &mut Streaming<Down>) -> SessionError {
+    async fn read(&self, down: &mut Streaming<Down>, connection: &Connection) -> SessionError {
         loop {
             match down.message().await {
-                Ok(Some(message)) => self.take(message).await,
+                Ok(Some(message)) => self.take(message, connection).await,
                 Ok(None) => return SessionError::Ended,
                 Err(status) => return SessionError::Status(status),
             }
         }
     }
 
-    async fn take(&self, down: Down) {
+    async fn take(&self, down: Down, connection: &Connection) {
         match down.message {
             Some(down::Message::Assign(assign)) => {
                 self.pods.assign(assign).await;
@@ -164,11 +193,12 @@ impl Session {
             }
             Some(down::Message::Service(update)) => self.service(update),
             Some(down::Message::OpenTunnel(open)) => {
-                Arc::clone(&self.tunnels).open(open, self.dial.clone());
+                Arc::clone(&self.tunnels).open(open, connection.clone());
             }
             Some(down::Message::StatusAck(ack)) => {
                 self.context.reporter.acknowledged(ack.sequence);
             }
+            Some(down::Message::Servers(servers)) => self.dial.learn(&servers.urls),
             // A second greeting says nothing new; DNS hosts are reserved.
             Some(down::Message::Welcome(_) | down::Message::DnsHost(_)) | None => {}
         }

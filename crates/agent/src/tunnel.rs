@@ -7,7 +7,7 @@ use crate::limits::{
 use crate::logs;
 use crate::metrics;
 use crate::pods::Pods;
-use crate::session::Dial;
+use crate::session::Connection;
 use crate::view::PodView;
 use bytes::Bytes;
 use pontoon_runtime::{ExecInput, ExecOutput, ExecSession, ExecSpec, TerminalSize};
@@ -71,11 +71,11 @@ impl Tunnels {
     }
 
     /// Serves a request on a stream of its own.
-    pub(crate) fn open(self: Arc<Self>, open: OpenTunnel, dial: Dial) {
+    pub(crate) fn open(self: Arc<Self>, open: OpenTunnel, server: Connection) {
         tokio::spawn(async move {
             let room = self.room.try_acquire();
             metrics::tunnels(1.0);
-            let tunnel = connect(&open.tunnel_id, dial).await;
+            let tunnel = connect(&open.tunnel_id, server).await;
             match (tunnel, room) {
                 (Ok(mut tunnel), Ok(_room)) => {
                     let served = self.serve(open.request, &mut tunnel).await;
@@ -123,13 +123,13 @@ impl Tunnels {
     }
 }
 
-async fn connect(id: &str, dial: Dial) -> Result<Tunnel, tonic::Status> {
+async fn connect(id: &str, server: Connection) -> Result<Tunnel, tonic::Status> {
     let (up, frames) = mpsc::channel(TUNNEL_FRAMES_COUNT);
     // The channel is empty and has room.
     let _ = up.try_send(TunnelFrame {
         frame: Some(Frame::Open(id.to_owned())),
     });
-    let mut client = NodesClient::new(dial);
+    let mut client = NodesClient::new(server);
     let down = client.tunnel(ReceiverStream::new(frames)).await?;
     Ok(Tunnel {
         up,

@@ -34,7 +34,7 @@ pub mod verbs;
 
 pub use bootstrap::bootstrap;
 pub use error::VerbError;
-pub use node_service::NodeLiveness;
+pub use node_service::{Alone, NodeLiveness, NodeService, Others};
 pub use planner::Planner;
 pub use serve::serve;
 pub use server::{ApiServer, Parts};

@@ -105,6 +105,20 @@ pub const SESSION_MESSAGES: usize = 256;
 /// Heartbeats of agents: a tenth of what Kubernetes' node controller grants before it doubts a node.
 pub const HEARTBEAT: Duration = Duration::from_secs(4);
 
+/// How often a server tells the leader which nodes it has heard of: a fraction of their grace, and cheap, since it is one message
+/// for all nodes.
+pub const SIGNS_PERIOD: Duration = Duration::from_secs(1);
+
+/// For the leader's answer to that.
+pub const SIGNS_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a server may reach no leader before it sends its agents away: longer than an election takes, and short
+/// enough that an agent is heard of elsewhere long before its node's grace (50 s) is over.
+pub const CUT_OFF: Duration = Duration::from_secs(6);
+
+/// For another server to say whether a node has its session there. It looks into a map.
+pub const LOCATE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Pod reports written in one transaction.
 pub const REPORTS_PER_TRANSACTION: usize = 128;
 

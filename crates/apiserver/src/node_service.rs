@@ -7,16 +7,20 @@
 //! Invariants:
 //! - a session writes only to its own Node and to pods bound to it;
 //! - a node has one session on a server: a newer one ends the older;
-//! - liveness is soft state: heartbeats are not written.
+//! - liveness is soft state: heartbeats are not written, and reach the leader from whichever server has the session;
+//! - any server reaches any connected node.
 
 mod events;
 mod feed;
 mod liveness;
 mod node;
+mod others;
 mod ranges;
 mod references;
+mod relay;
 mod reports;
 mod session;
+mod signs;
 mod streams;
 mod tunnels;
 
@@ -28,10 +32,11 @@ use parking_lot::Mutex;
 use pontoon_wire::node::v1 as wire;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use liveness::NodeLiveness;
+pub use others::{Alone, Others};
 pub use streams::{ExecOptions, LogOptions, LogStream};
 pub use tunnels::Tunnel;
 
@@ -46,6 +51,9 @@ struct Inner {
     cluster_domain: String,
     ranges: ranges::PodRanges,
     liveness: NodeLiveness,
+    others: Arc<dyn Others>,
+    /// Whether the leader has not been reached for too long.
+    cut_off: watch::Sender<bool>,
     sessions: Mutex<HashMap<String, Handle>>,
     tunnels: tunnels::Registry,
     stopping: CancellationToken,
@@ -71,6 +79,7 @@ impl NodeService {
         verbs: Arc<Verbs>,
         cluster_domain: String,
         pod_cidr: &str,
+        others: Arc<dyn Others>,
         stopping: CancellationToken,
     ) -> Result<Self, RangeError> {
         let ranges = ranges::PodRanges::parse(pod_cidr)?;
@@ -79,6 +88,8 @@ impl NodeService {
             cluster_domain,
             ranges,
             liveness: NodeLiveness::default(),
+            others,
+            cut_off: watch::Sender::new(false),
             sessions: Mutex::default(),
             tunnels: tunnels::Registry::default(),
             stopping,

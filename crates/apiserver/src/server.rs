@@ -3,7 +3,7 @@
 use crate::admit::Plugin;
 use crate::authorize::Authorizer;
 use crate::gates::Gates;
-use crate::node_service::{NodeLiveness, NodeService};
+use crate::node_service::{NodeLiveness, NodeService, Others};
 use crate::planner::Planner;
 use crate::rest::{Discovery, OpenApi};
 use crate::services::{RangeError, ServiceAddresses};
@@ -35,6 +35,8 @@ pub struct Parts {
     pub cluster_domain: String,
     /// Where pods reach this API server: the endpoint of the `kubernetes` service. `None` leaves it without.
     pub advertise: Option<SocketAddr>,
+    /// The other servers; [`crate::node_service::Alone`] where there are none.
+    pub others: Arc<dyn Others>,
     /// What `/livez` and `/readyz` answer.
     pub health: Health,
     /// What `/metrics` answers.
@@ -90,6 +92,7 @@ impl ApiServer {
             verbs.clone(),
             parts.cluster_domain,
             &parts.pod_cidr,
+            parts.others,
             stopping.clone(),
         )?;
         Ok(Arc::new(Self {
@@ -111,6 +114,12 @@ impl ApiServer {
     #[must_use]
     pub const fn verbs(&self) -> &Arc<Verbs> {
         &self.verbs
+    }
+
+    /// The agents' side of the server: what tells the leader of nodes, and answers other servers.
+    #[must_use]
+    pub const fn nodes(&self) -> &NodeService {
+        &self.nodes
     }
 
     /// When each node was last heard of by this server: soft state, for the node-health controller.

@@ -209,6 +209,7 @@ impl Consensus {
             space: Arc::downgrade(&self.space),
             agreement: self.agreement.clone(),
             feed: self.feed.clone(),
+            beside: None,
         }
     }
 

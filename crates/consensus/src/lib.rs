@@ -16,6 +16,7 @@
 //! - a message for another cluster or member, or in another's name, is refused.
 
 mod agreement;
+mod beside;
 mod config;
 mod consensus;
 pub mod disk;
@@ -40,6 +41,7 @@ pub mod transport;
 mod types;
 mod waiters;
 
+pub use beside::{PeerError, UnreachablePeer};
 pub use config::{Config, Tuning};
 pub use consensus::{Consensus, OpenError};
 pub use disk::Disk;

@@ -31,6 +31,8 @@ pub(crate) enum Lane {
     Control,
     /// Snapshots.
     Snapshot,
+    /// What other services than Raft say.
+    Services,
 }
 
 impl std::fmt::Debug for Peers {
@@ -77,25 +79,33 @@ impl Peers {
         address: &str,
         lane: Lane,
     ) -> Result<RaftClient<Channel>, Unreachable> {
+        let channel = self.channel(peer, address, lane).await?;
+        Ok(RaftClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// An open connection.
+    pub(crate) async fn channel(
+        &self,
+        peer: u64,
+        address: &str,
+        lane: Lane,
+    ) -> Result<Channel, Unreachable> {
         let known = self
             .channels
             .lock()
             .get(&(peer, lane))
             .filter(|(at, _)| at == address)
             .map(|(_, open)| open.clone());
-        let channel = match known {
-            Some(channel) => channel,
-            None => {
-                let channel = self.connect(peer, address).await?;
-                self.channels
-                    .lock()
-                    .insert((peer, lane), (address.to_owned(), channel.clone()));
-                channel
-            }
-        };
-        Ok(RaftClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+        if let Some(channel) = known {
+            return Ok(channel);
+        }
+        let channel = self.connect(peer, address).await?;
+        self.channels
+            .lock()
+            .insert((peer, lane), (address.to_owned(), channel.clone()));
+        Ok(channel)
     }
 
     /// Forgets a connection that failed, so that the next use makes a new one.

@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
-/// Serves `service` to the other replicas until `stop` ends. Without `tls` nobody is known by more than their word:
+/// Serves `service`, and what is beside it, to the other replicas until `stop` ends. Without `tls` nobody is known by more than their word:
 /// for tests alone.
 ///
 /// # Errors
@@ -40,6 +40,7 @@ pub async fn serve(
         accepted,
         served,
     ));
+    let beside = service.beside.clone().unwrap_or_default();
     let server = RaftServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -48,6 +49,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(8 << 20)
+        .add_routes(beside)
         .add_service(server)
         .serve_with_incoming(ReceiverStream::new(connections));
     // Append streams are made to last: there is nothing to wait for.

@@ -29,6 +29,7 @@ use pontoon_wire::raft::v1::raft_server;
 use pontoon_wire::raft::v1::{Envelope, FileChunk, SnapshotFrame, snapshot_frame::Frame};
 use prost::Message as _;
 use std::sync::{Arc, Weak};
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Serves the other replicas.
@@ -40,6 +41,7 @@ pub struct Service {
     pub(crate) space: Weak<Space>,
     pub(crate) agreement: Arc<Agreement>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) beside: Option<Routes>,
 }
 
 impl std::fmt::Debug for Service {

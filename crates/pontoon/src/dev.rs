@@ -5,14 +5,16 @@
 //! `pontoon_network::rootless`). Where that is forbidden, pods share the machine's network, and we say what that costs.
 
 use crate::config::Config;
-use crate::node::{Network, Node, Place};
+use crate::node::{Ground, Network, Node, Place, USER_AGENT};
 use crate::wiring::{ControlPlane, Process};
 use crate::{HOLD, myself, shutdown, wiring};
 use anyhow::{Context as _, anyhow};
+use pontoon_client::transport::{self, Transport};
 use pontoon_network::rootless::{self, EnterError};
 use std::fs::{File, TryLockError};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Runs a cluster until it is told to end.
@@ -83,7 +85,8 @@ async fn cluster(
     let outside = listener
         .local_addr()
         .context("the listener has no address")?;
-    let network = Network::start(config, &data_dir, place).await?;
+    let ground = Ground::of_dev(config)?;
+    let network = Network::start(&ground, &data_dir, place).await?;
     let inside = network
         .api_address(outside.port())
         .filter(|_| !outside.ip().is_unspecified() || nix::unistd::geteuid().is_root());
@@ -100,12 +103,17 @@ async fn cluster(
     }
     control.bootstrap().await?;
     let tls = control.node_tls(&config.node_name)?;
+    let dial = Transport::new(&transport::Config {
+        servers: vec![format!("https://{}", inside.unwrap_or(outside))],
+        server_name: None,
+        tls,
+        user_agent: USER_AGENT.into(),
+    })?;
     let node = Box::pin(Node::start(
-        config,
+        &ground,
         &data_dir,
         network,
-        inside.unwrap_or(outside),
-        tls,
+        Arc::new(dial),
         &process.world,
     ))
     .await?;

@@ -6,9 +6,8 @@ use crate::{SHIM, myself};
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use pontoon_agent::{Agent, Names, Reserve};
+use pontoon_agent::{Agent, Dial, Memory, Names, Reserve};
 use pontoon_api::NodeName;
-use pontoon_client::transport::{self, Transport};
 use pontoon_dns::forward::Forwarder;
 use pontoon_dns::handler::Dns;
 use pontoon_dns::resolv::ResolvConf;
@@ -30,6 +29,9 @@ use std::sync::Arc;
 /// The largest packet of a pod's link: Ethernet's.
 const MTU_BYTES: u32 = 1_500;
 
+/// What a node calls itself where it asks.
+pub(crate) const USER_AGENT: &str = concat!("pontoon-agent/", env!("CARGO_PKG_VERSION"));
+
 /// The resolver's place in the service range, as in kubeadm's clusters.
 const DNS_OFFSET: u32 = 10;
 
@@ -44,6 +46,46 @@ pub(crate) enum Place {
     Shared(String),
 }
 
+/// What a node is set to: in dev by flags, elsewhere by the cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    /// The node's name.
+    pub(crate) node: NodeName,
+    /// The domain of services' names.
+    pub(crate) cluster_domain: String,
+    /// Addresses of services.
+    pub(crate) service_cidr: String,
+    /// Addresses of all pods.
+    pub(crate) cluster_cidr: String,
+    /// Addresses of this node's pods.
+    pub(crate) pod_cidr: String,
+    /// The machine's own address: where other nodes reach this one. Without it, nobody does, and the node has the first address of
+    /// its pods' network.
+    pub(crate) address: Option<Ipv4Addr>,
+    /// Where pods are when they share the machine's network.
+    pub(crate) shared: IpAddr,
+}
+
+impl Ground {
+    /// The node of `pontoon dev`: the only one, so it has the first part of the pods' network, as a server gives it.
+    pub(crate) fn of_dev(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            node: NodeName::new(&config.node_name),
+            cluster_domain: config.cluster_domain.clone(),
+            service_cidr: config.service_cidr.clone(),
+            cluster_cidr: config.pod_cidr.clone(),
+            pod_cidr: format!("{}/24", in_range(&config.pod_cidr, 0)?),
+            address: None,
+            shared: config.listen.ip(),
+        })
+    }
+
+    /// The resolver's address.
+    pub(crate) fn dns_address(&self) -> anyhow::Result<Ipv4Addr> {
+        in_range(&self.service_cidr, DNS_OFFSET)
+    }
+}
+
 /// The network of a node: what has to be there before the API is served to it.
 pub(crate) struct Network {
     pub(crate) plane: Arc<dyn Dataplane>,
@@ -54,13 +96,13 @@ pub(crate) struct Network {
 impl Network {
     /// Takes hold of the node's network.
     pub(crate) async fn start(
-        config: &Config,
+        ground: &Ground,
         data_dir: &Path,
         place: Place,
     ) -> anyhow::Result<Self> {
         let instance = instance(data_dir);
         let directory = data_dir.join("network");
-        let dns_address = in_range(&config.service_cidr, DNS_OFFSET)?;
+        let dns_address = ground.dns_address()?;
         let lacks = match &place {
             Place::Inside(entered) => entered.lacks(),
             Place::Machine | Place::Shared(_) => Vec::new(),
@@ -68,21 +110,19 @@ impl Network {
         let linux = linux::Config {
             instance: instance.clone(),
             state_dir: directory.clone(),
-            pods: format!("{}/24", in_range(&config.pod_cidr, 0)?)
-                .parse::<Cidr>()
-                .context("pod-cidr")?,
-            cluster: config.pod_cidr.parse::<Cidr>().context("pod-cidr")?,
-            services: config
+            pods: ground.pod_cidr.parse::<Cidr>().context("pod-cidr")?,
+            cluster: ground.cluster_cidr.parse::<Cidr>().context("pod-cidr")?,
+            services: ground
                 .service_cidr
                 .parse::<Cidr>()
                 .context("service-cidr")?,
             dns_address,
-            node_address: None,
+            node_address: ground.address,
             mtu: MTU_BYTES,
             lacks,
         };
         if let Place::Shared(why) = &place {
-            return Self::shared(config, directory, why.clone(), place.clone(), instance);
+            return Self::shared(ground, directory, why.clone(), place.clone(), instance);
         }
         match LinuxDataplane::start(linux).await {
             Ok(plane) => Ok(Self {
@@ -95,21 +135,21 @@ impl Network {
                 | DataplaneError::ProgramMissing { .. }),
             ) => {
                 let why = format!("{error}.");
-                Self::shared(config, directory, why.clone(), Place::Shared(why), instance)
+                Self::shared(ground, directory, why.clone(), Place::Shared(why), instance)
             }
             Err(error) => Err(error).context("the node's network cannot be set up"),
         }
     }
 
     fn shared(
-        config: &Config,
+        ground: &Ground,
         directory: PathBuf,
         why: String,
         place: Place,
         instance: String,
     ) -> anyhow::Result<Self> {
-        let address = config.listen.ip();
-        let plane = HostDataplane::start(directory, address, IpAddr::V4(Ipv4Addr::LOCALHOST), why)
+        let resolver = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let plane = HostDataplane::start(directory, ground.shared, resolver, why)
             .context("the node's network cannot be set up")?;
         Ok(Self {
             plane: Arc::new(plane),
@@ -162,22 +202,21 @@ impl Names for ClusterNames {
 }
 
 impl Node {
-    /// Starts everything of a node that reaches the API at `server`.
+    /// Starts everything of a node that reaches servers by `dial`.
     pub(crate) async fn start(
-        config: &Config,
+        ground: &Ground,
         data_dir: &Path,
         network: Network,
-        server: SocketAddr,
-        tls: Arc<rustls::ClientConfig>,
+        dial: Arc<dyn Dial>,
         world: &World,
     ) -> anyhow::Result<Self> {
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let zone = Zone::new(&Origin {
-            domain: config.cluster_domain.clone(),
+            domain: ground.cluster_domain.clone(),
             server: network.plane.dns_address(),
             networks: vec![
-                network_of(&config.service_cidr)?,
-                network_of(&config.pod_cidr)?,
+                network_of(&ground.service_cidr)?,
+                network_of(&ground.cluster_cidr)?,
             ],
         })?;
         let dns = Arc::new(Dns::new(
@@ -203,16 +242,11 @@ impl Node {
         .await
         .context("the process runtime cannot be opened")?;
         words.extend(runtime.capabilities().missing().map(str::to_owned));
-        let transport = Transport::new(&transport::Config {
-            servers: vec![format!("https://{server}")],
-            server_name: None,
-            tls,
-            user_agent: concat!("pontoon-agent/", env!("CARGO_PKG_VERSION")).into(),
-        })?;
         let agent = Agent::start(pontoon_agent::Config {
-            node: NodeName::new(&config.node_name),
+            node: ground.node.clone(),
             directory: data_dir.join("agent"),
-            dial: transport.channel(),
+            memory: Memory::Kept,
+            dial,
             runtimes: vec![Arc::new(runtime) as Arc<dyn Runtime>],
             dataplane: network.plane.clone(),
             names: Arc::new(ClusterNames(dns)),

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use planner::Forecaster;
 use pontoon_api::{NodeName, Term};
 use pontoon_apiserver::authorize::BuiltIn;
-use pontoon_apiserver::{ApiServer, NodeLiveness, Parts};
+use pontoon_apiserver::{ApiServer, NodeLiveness, Others, Parts};
 use pontoon_consensus::{Consensus, Tuning};
 use pontoon_controllers::{Liveness, catalog};
 use pontoon_identity::kubeconfig::Kubeconfig;
@@ -27,6 +27,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::transport::Channel;
 
 /// The id of the one member of a cluster of one.
 const SOLE_MEMBER: u64 = 1;
@@ -167,6 +169,7 @@ impl ControlPlane {
             pod_cidr: config.pod_cidr.clone(),
             cluster_domain: config.cluster_domain.clone(),
             advertise: inside,
+            others: Arc::new(OtherServers(consensus.clone())),
             health: health(&replica),
             metrics: process.metrics.clone(),
             cluster_id: cluster,
@@ -187,6 +190,7 @@ impl ControlPlane {
             world.clone(),
             stop.clone(),
         ));
+        tasks.spawn(api.nodes().clone().tell_leader());
         tasks.spawn(Reconciler::new(replica, catalog::all(), liveness, world.clone()).run(stopped));
         Ok(Self {
             data_dir,
@@ -398,6 +402,30 @@ fn health(replica: &Arc<dyn Replica>) -> Health {
         disk.upgrade().map(|_| ()).ok_or_else(gone)
     });
     health
+}
+
+/// The other servers over the peers' port.
+struct OtherServers(Arc<Consensus>);
+
+#[tonic::async_trait]
+impl Others for OtherServers {
+    fn me(&self) -> u64 {
+        self.0.node()
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        let members = self.0.members().into_iter().map(|member| member.id);
+        members.filter(|id| *id != self.0.node()).collect()
+    }
+
+    async fn channel(&self, id: u64) -> Result<Channel, Status> {
+        let channel = self.0.peer(id).await;
+        channel.map_err(|error| Status::unavailable(error.to_string()))
+    }
+
+    fn forget(&self, id: u64) {
+        self.0.forget_peer(id);
+    }
 }
 
 /// When nodes were last heard of, as the controllers ask it: a new leadership gives every node its whole grace again.

@@ -32,10 +32,7 @@ impl Driver {
         if attempt > 0 {
             self.remove_sandboxes(Some(attempt)).await?;
         }
-        let (place, logs) = tokio::join!(
-            self.attach(&pod),
-            tokio::fs::create_dir_all(&self.view.logs)
-        );
+        let (place, logs) = tokio::join!(self.attach(&pod), self.make_logs());
         let place = place?;
         logs.map_err(|error| format!("{}: {error}", self.view.logs.display()))?;
         let spec = self.sandbox_spec(&pod, attempt, &place);
@@ -43,6 +40,14 @@ impl Driver {
         let id = made.map_err(|error| error.to_string())?;
         *self.sandbox.lock() = Some(id);
         Ok(place)
+    }
+
+    async fn make_logs(&self) -> std::io::Result<()> {
+        if self.view.runtime.uses_files() {
+            tokio::fs::create_dir_all(&self.view.logs).await
+        } else {
+            Ok(())
+        }
     }
 
     /// A pod whose RuntimeClass names a handler that this node has not is held back, never run by another.

@@ -8,7 +8,7 @@ use pontoon_runtime::conformance::program::Program;
 use pontoon_runtime::fake::FakeCall;
 use pontoon_runtime::{Runtime, RuntimeError};
 use pontoon_wire::node::v1::{
-    ExecTunnel, LogsTunnel, ServiceUpdate, TunnelFrame, down, open_tunnel, tunnel_frame,
+    ExecTunnel, LogsTunnel, Servers, ServiceUpdate, TunnelFrame, down, open_tunnel, tunnel_frame,
 };
 use serde_json::json;
 use stage::{Stage, deleted, is_ready, ledger_of, pod, restarts, uid, waiting};
@@ -428,4 +428,48 @@ async fn an_agent_that_ends_with_its_pods_leaves_nothing() {
     );
     assert!(stage.dataplane.attached().is_empty());
     assert!(ledger_of(stage.directory.path()).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_is_left_at_once_and_no_status_is_lost() {
+    let mut stage = Stage::new();
+    let _agent = stage.agent().await;
+    let mut session = stage.session().await;
+    let urls = vec!["https://a:6443".to_owned(), "https://b:6443".to_owned()];
+    session
+        .send(down::Message::Servers(Servers { urls: urls.clone() }))
+        .await;
+    session.synced().await;
+    let web = pod("web", json!({}));
+    session.assign(&web, &[]).await;
+    // The server takes the report and goes before it has said so.
+    session.unheard().await;
+    let left = tokio::time::Instant::now();
+    session.send_away().await;
+    let mut other = stage.session().await;
+    assert!(
+        left.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        left.elapsed()
+    );
+    assert_eq!(stage.lines.turned_away.load(Ordering::SeqCst), 1);
+    assert_eq!(*stage.lines.learned.lock(), urls);
+    other.assign(&web, &[]).await;
+    other.synced().await;
+    let status = other.until("web", is_ready).await;
+    assert_eq!(restarts(&status), 0);
+    assert_eq!(stage.runtime.count(FakeCall::StartContainer), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_refuse_are_asked_ever_less_often() {
+    let mut stage = Stage::new();
+    let _agent = stage.agent().await;
+    let began = tokio::time::Instant::now();
+    for _ in 0..8 {
+        stage.session().await.send_away().await;
+    }
+    let all = began.elapsed();
+    assert!(all > Duration::from_secs(5), "{all:?}");
+    assert_eq!(stage.lines.turned_away.load(Ordering::SeqCst), 7);
 }

@@ -5,7 +5,7 @@
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod, PodStatus};
-use pontoon_agent::{Agent, Config, Dial, NoNames, Reserve};
+use pontoon_agent::{Agent, Config, Connection, Dial, Memory, NoNames, Reserve};
 use pontoon_api::name::NodeName;
 use pontoon_client::transport::Trace;
 use pontoon_network::cidr::Cidr;
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -98,13 +98,51 @@ pub struct Tunnel {
     pub down: Answers<TunnelFrame>,
 }
 
+/// Connections to the one server that the test plays, each a new one.
+pub struct Lines {
+    connections: mpsc::Sender<std::io::Result<tokio::io::DuplexStream>>,
+    away: Arc<AtomicBool>,
+    /// How often the agent left the server it had.
+    pub turned_away: AtomicUsize,
+    /// Where it was told that servers are.
+    pub learned: parking_lot::Mutex<Vec<String>>,
+}
+
+impl Dial for Lines {
+    fn connection(&self) -> Connection {
+        let (connections, away) = (self.connections.clone(), Arc::clone(&self.away));
+        let dial = tower::service_fn(move |_| {
+            let (connections, away) = (connections.clone(), Arc::clone(&away));
+            async move {
+                if away.load(Ordering::SeqCst) {
+                    return Err(std::io::Error::other("the server is away"));
+                }
+                let (ours, theirs) = tokio::io::duplex(1 << 16);
+                let sent = connections.send(Ok(theirs)).await;
+                sent.map_err(std::io::Error::other)?;
+                Ok(TokioIo::new(ours))
+            }
+        });
+        let channel = Endpoint::from_static("http://server").connect_with_connector_lazy(dial);
+        InterceptedService::new(channel, Trace)
+    }
+
+    fn turn_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn learn(&self, servers: &[String]) {
+        *self.learned.lock() = servers.to_vec();
+    }
+}
+
 pub struct Stage {
     pub directory: tempfile::TempDir,
     pub world: World,
     pub runtime: FakeRuntime,
     pub dataplane: Arc<FakeDataplane>,
     pub server_away: Arc<AtomicBool>,
-    dial: Dial,
+    pub lines: Arc<Lines>,
     sessions: mpsc::Receiver<(Streaming<Up>, Answers<Down>)>,
     tunnels: mpsc::Receiver<(Streaming<TunnelFrame>, Answers<TunnelFrame>)>,
 }
@@ -124,24 +162,12 @@ impl Stage {
                 .serve_with_incoming(ReceiverStream::new(connections)),
         );
         let server_away = Arc::new(AtomicBool::new(false));
-        let away = Arc::clone(&server_away);
-        let channel = Endpoint::from_static("http://server").connect_with_connector_lazy(
-            tower::service_fn(move |_| {
-                let (connections, away) = (connections_in.clone(), Arc::clone(&away));
-                async move {
-                    if away.load(Ordering::SeqCst) {
-                        return Err(std::io::Error::other("the server is away"));
-                    }
-                    let (ours, theirs) = tokio::io::duplex(1 << 16);
-                    let connection = Ok::<_, std::io::Error>(theirs);
-                    connections
-                        .send(connection)
-                        .await
-                        .map_err(std::io::Error::other)?;
-                    Ok(TokioIo::new(ours))
-                }
-            }),
-        );
+        let lines = Lines {
+            connections: connections_in,
+            away: Arc::clone(&server_away),
+            turned_away: AtomicUsize::new(0),
+            learned: parking_lot::Mutex::default(),
+        };
         let clock = Arc::new(TokioClock(Instant::now()));
         let world = World::new(clock, Arc::new(SeededEntropy::new(1)));
         let now = world.clone();
@@ -152,7 +178,7 @@ impl Stage {
             dataplane: Arc::new(FakeDataplane::new(pods, Ipv4Addr::new(10, 96, 0, 10))),
             world,
             server_away,
-            dial: InterceptedService::new(channel, Trace),
+            lines: Arc::new(lines),
             sessions,
             tunnels,
         }
@@ -162,7 +188,8 @@ impl Stage {
         Agent::start(Config {
             node: NodeName::new("n1"),
             directory: self.directory.path().to_owned(),
-            dial: self.dial.clone(),
+            memory: Memory::Kept,
+            dial: self.lines.clone(),
             runtimes: vec![Arc::new(self.runtime.clone())],
             dataplane: self.dataplane.clone(),
             names: Arc::new(NoNames),
@@ -226,6 +253,12 @@ impl Session {
         self.down.send(Ok(message)).await.unwrap();
     }
 
+    /// Ends the session as a server does that is about to end, or cut off.
+    pub async fn send_away(self) {
+        let away = Status::unavailable("the server is stopping");
+        self.down.send(Err(away)).await.unwrap();
+    }
+
     pub async fn assign(&self, pod: &Value, references: &[Value]) {
         let references = references.iter().map(|r| r.to_string().into()).collect();
         self.send(down::Message::Assign(Assign {
@@ -247,6 +280,17 @@ impl Session {
 
     pub async fn synced(&self) {
         self.send(down::Message::Synced(Synced {})).await;
+    }
+
+    /// The next reports, not acknowledged.
+    pub async fn unheard(&mut self) -> Vec<PodReport> {
+        loop {
+            if let Some(up::Message::Statuses(batch)) =
+                self.up.message().await.unwrap().unwrap().message
+            {
+                return batch.reports;
+            }
+        }
     }
 
     /// The next reports, acknowledged; events on the way are kept.

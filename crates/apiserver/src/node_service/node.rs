@@ -43,10 +43,9 @@ impl Inner {
                     let mut node = current.value()?;
                     refresh(&mut node, sent);
                     if range_of(&node).is_empty() {
-                        give_range(
-                            &mut node,
-                            &self.ranges.claim(&view, name, &mut transaction)?,
-                        );
+                        let wanted = range_of(sent);
+                        let range = self.ranges.claim(&view, name, wanted, &mut transaction)?;
+                        give_range(&mut node, &range);
                     }
                     checked(node, &current.value()?)?
                 }
@@ -54,7 +53,8 @@ impl Inner {
                     transaction
                         .preconditions
                         .push(Precondition::Absent(key.clone()));
-                    let range = self.ranges.claim(&view, name, &mut transaction)?;
+                    let wanted = range_of(sent);
+                    let range = self.ranges.claim(&view, name, wanted, &mut transaction)?;
                     self.new_node(name, sent, &range)?
                 }
             };
@@ -119,6 +119,18 @@ impl Inner {
         Err(VerbError::Timeout(format!(
             "node {name} was changed by others too often"
         )))
+    }
+
+    /// Whether the node is taken for silent although its session is here: its condition is Unknown, which no agent says.
+    pub(super) fn is_doubted(&self, name: &str) -> bool {
+        let view = self.verbs.replica.view();
+        let stored = view.get(&Key::new("nodes", "", name));
+        let Some(Ok(node)) = stored.map(|node| node.value()) else {
+            return false;
+        };
+        let conditions = node["status"]["conditions"].as_array();
+        let mut conditions = conditions.into_iter().flatten();
+        conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "Unknown")
     }
 
     /// The present time as objects carry it.

@@ -4,6 +4,7 @@ use super::feed::NodeFeed;
 use super::{Handle, Inner, NodeService, down};
 use crate::limits::{HEARTBEAT, SESSION_MESSAGES, TUNNEL_OPEN};
 use crate::metrics::Open;
+use bytes::Bytes;
 use pontoon_identity::Identity;
 use pontoon_wire::node::v1 as wire;
 use pontoon_wire::node::v1::nodes_server::Nodes;
@@ -59,6 +60,11 @@ impl Nodes for NodeService {
         let sent: Value = serde_json::from_slice(&hello.node).map_err(|error| {
             Status::invalid_argument(format!("Hello's Node cannot be read: {error}"))
         })?;
+        if *self.inner.cut_off.borrow() {
+            return Err(Status::unavailable(
+                "this server does not reach the cluster's leader",
+            ));
+        }
         let pod_cidr = self.inner.register(&node, &sent).await?;
         let (sender, receiver) = mpsc::channel(SESSION_MESSAGES);
         let welcome = self.inner.welcome(pod_cidr);
@@ -66,7 +72,9 @@ impl Nodes for NodeService {
             .send(Ok(down(Down::Welcome(welcome))))
             .await
             .map_err(|_| Status::cancelled("the agent went"))?;
-        tokio::spawn(self.inner.clone().run(node, up, sender));
+        let conditions = sent["status"]["conditions"].to_string();
+        let agent = self.inner.clone().run(node, up, sender, conditions.into());
+        tokio::spawn(agent);
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -96,7 +104,13 @@ impl Inner {
     }
 
     /// Lives as long as the session: until the agent goes, a newer session comes, or the server stops.
-    async fn run(self: Arc<Self>, node: String, up: Streaming<wire::Up>, sender: Sender) {
+    async fn run(
+        self: Arc<Self>,
+        node: String,
+        up: Streaming<wire::Up>,
+        sender: Sender,
+        conditions: Bytes,
+    ) {
         let ended = CancellationToken::new();
         let handle = Handle {
             down: sender.clone(),
@@ -109,10 +123,11 @@ impl Inner {
         self.heard(&node);
         tracing::info!(node, "the node's agent is connected");
         let why = tokio::select! {
-            why = self.receive(&node, up, &sender) => why,
+            why = self.receive(&node, up, &sender, conditions) => why,
             why = self.follow(&node, &sender) => why,
             () = ended.cancelled() => Status::aborted("a newer session of this node began"),
             () = self.stopping.cancelled() => Status::unavailable("the server is stopping"),
+            () = self.is_cut_off() => Status::unavailable("this server does not reach the cluster's leader"),
         };
         tracing::info!(
             node,
@@ -132,7 +147,13 @@ impl Inner {
     }
 
     /// Takes what the agent sends.
-    async fn receive(&self, node: &str, mut up: Streaming<wire::Up>, sender: &Sender) -> Status {
+    async fn receive(
+        &self,
+        node: &str,
+        mut up: Streaming<wire::Up>,
+        sender: &Sender,
+        mut conditions: Bytes,
+    ) -> Status {
         loop {
             let message = match up.message().await {
                 Ok(Some(message)) => message.message,
@@ -140,16 +161,29 @@ impl Inner {
                 Err(status) => return status,
             };
             self.heard(node);
-            if let Err(status) = self.take(node, message, sender).await {
+            if let Err(status) = self.take(node, message, sender, &mut conditions).await {
                 return status;
             }
         }
     }
 
-    async fn take(&self, node: &str, message: Option<Up>, sender: &Sender) -> Result<(), Status> {
+    async fn take(
+        &self,
+        node: &str,
+        message: Option<Up>,
+        sender: &Sender,
+        conditions: &mut Bytes,
+    ) -> Result<(), Status> {
         match message {
-            Some(Up::Heartbeat(heartbeat)) if heartbeat.conditions.is_empty() => {}
-            Some(Up::Heartbeat(heartbeat)) => self.conditions(node, &heartbeat.conditions).await?,
+            Some(Up::Heartbeat(heartbeat))
+                if heartbeat.conditions.is_empty() && !self.is_doubted(node) => {}
+            Some(Up::Heartbeat(heartbeat)) => {
+                // Without any nothing changed for the agent; but who took the node for silent is told that it is not.
+                if !heartbeat.conditions.is_empty() {
+                    *conditions = heartbeat.conditions;
+                }
+                self.conditions(node, conditions).await?;
+            }
             Some(Up::Statuses(batch)) => {
                 self.write_reports(node, &batch.reports).await?;
                 for report in &batch.reports {

@@ -24,6 +24,18 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
+    pub(super) const fn new(
+        send: mpsc::Sender<wire::TunnelFrame>,
+        receive: mpsc::Receiver<wire::TunnelFrame>,
+        place: Place,
+    ) -> Self {
+        Self {
+            send,
+            receive,
+            place,
+        }
+    }
+
     /// The two directions, and what counts the tunnel as open while it is kept.
     pub(crate) fn split(
         self,
@@ -54,7 +66,7 @@ struct Waiting {
 
 /// One of a node's tunnels, counted until dropped.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     node: String,
     open: Arc<Mutex<HashMap<String, usize>>>,
 }
@@ -72,7 +84,7 @@ impl Drop for Place {
 }
 
 impl Registry {
-    fn place(&self, node: &str) -> Result<Place, VerbError> {
+    pub(super) fn place(&self, node: &str) -> Result<Place, VerbError> {
         let mut open = self.open.lock();
         let count = open.entry(node.to_owned()).or_insert(0);
         if *count >= TUNNELS_PER_NODE {
@@ -92,16 +104,33 @@ impl Registry {
 }
 
 impl Inner {
-    /// Opens a tunnel to a node.
+    /// Opens a tunnel to a node, wherever in the cluster it has its session.
     ///
     /// # Errors
-    /// 503 when the node has no session here, 504 when its agent does not answer, 429 when it has too many.
+    /// 503 when the node has no session, 504 when its agent does not answer, 429 when it has too many tunnels.
     pub(super) async fn open_tunnel(
         &self,
         node: &str,
         request: Request,
     ) -> Result<Tunnel, VerbError> {
         let place = self.tunnels.place(node)?;
+        if self.sessions.lock().contains_key(node) || self.others.ids().is_empty() {
+            self.open_here(node, request, place).await
+        } else {
+            self.open_elsewhere(node, request, place).await
+        }
+    }
+
+    /// Opens a tunnel to a node that has its session here.
+    ///
+    /// # Errors
+    /// As [`Inner::open_tunnel`].
+    pub(super) async fn open_here(
+        &self,
+        node: &str,
+        request: Request,
+        place: Place,
+    ) -> Result<Tunnel, VerbError> {
         let session = self.sessions.lock().get(node).cloned();
         let session = session.ok_or_else(|| {
             VerbError::Unavailable(format!("node {node} is not connected to this server"))
@@ -126,11 +155,7 @@ impl Inner {
         let ends = tokio::time::timeout(TUNNEL_OPEN, ends).await;
         self.tunnels.waiting.lock().remove(&id);
         match ends {
-            Ok(Some((send, receive))) => Ok(Tunnel {
-                send,
-                receive,
-                place,
-            }),
+            Ok(Some((send, receive))) => Ok(Tunnel::new(send, receive, place)),
             Ok(None) => Err(VerbError::Unavailable(format!(
                 "the session of node {node} ended"
             ))),

@@ -5,6 +5,7 @@ mod golden;
 mod grpc_only;
 mod node;
 mod rest_only;
+mod servers;
 mod suite;
 mod tls;
 

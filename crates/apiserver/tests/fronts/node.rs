@@ -21,10 +21,10 @@ use wire::down::Message as Down;
 use wire::tunnel_frame::Frame;
 use wire::up::Message as Up;
 
-struct Agent {
+pub struct Agent {
     nodes: NodesClient<Channel>,
     up: mpsc::Sender<wire::Up>,
-    down: Streaming<wire::Down>,
+    pub down: Streaming<wire::Down>,
     welcome: wire::Welcome,
 }
 
@@ -52,24 +52,25 @@ fn hello(name: &str) -> wire::Up {
 }
 
 impl Agent {
-    async fn start(server: &Arc<ApiServer>, name: &str) -> Self {
+    pub async fn start(server: &Arc<ApiServer>, name: &str) -> Self {
+        Self::try_start(server, name).await.unwrap()
+    }
+
+    pub async fn try_start(server: &Arc<ApiServer>, name: &str) -> Result<Self, tonic::Status> {
         let mut nodes = NodesClient::new(channel(server.clone(), Some(agent(name))));
         let (up, receiver) = mpsc::channel(16);
         up.send(hello(name)).await.unwrap();
-        let mut down = nodes
-            .session(ReceiverStream::new(receiver))
-            .await
-            .unwrap()
-            .into_inner();
-        let Some(Down::Welcome(welcome)) = down.message().await.unwrap().unwrap().message else {
+        let answer = nodes.session(ReceiverStream::new(receiver)).await?;
+        let mut down = answer.into_inner();
+        let Some(Down::Welcome(welcome)) = down.message().await?.unwrap().message else {
             panic!("no Welcome")
         };
-        Self {
+        Ok(Self {
             nodes,
             up,
             down,
             welcome,
-        }
+        })
     }
 
     async fn next(&mut self) -> Down {
@@ -82,7 +83,7 @@ impl Agent {
     }
 
     /// Reads until everything present was sent; gives the assigned pods and the services.
-    async fn synced(&mut self) -> (Vec<Value>, Vec<String>) {
+    pub async fn synced(&mut self) -> (Vec<Value>, Vec<String>) {
         let (mut pods, mut services) = (Vec::new(), Vec::new());
         loop {
             match self.next().await {
@@ -96,7 +97,7 @@ impl Agent {
         }
     }
 
-    async fn send(&self, message: Up) {
+    pub async fn send(&self, message: Up) {
         self.up
             .send(wire::Up {
                 message: Some(message),
@@ -434,6 +435,11 @@ async fn answer_tunnels(mut agent: Agent) {
 #[tokio::test]
 async fn logs_exec_and_port_forward_go_through_the_nodes_session() {
     let (server, front) = cluster().await;
+    pods_are_reached(&server, &server, &front).await;
+}
+
+/// Asks one server for pods whose node has its session with another, or with the same.
+pub async fn pods_are_reached(asked: &Arc<ApiServer>, holder: &Arc<ApiServer>, front: &Grpc) {
     front
         .create(&pods(), "", "", &pod("p", "n1"), false)
         .await
@@ -442,10 +448,10 @@ async fn logs_exec_and_port_forward_go_through_the_nodes_session() {
         .create(&pods(), "", "", &pod("lost", "n9"), false)
         .await
         .unwrap();
-    let mut agent = Agent::start(&server, "n1").await;
+    let mut agent = Agent::start(holder, "n1").await;
     agent.synced().await;
     let agent = tokio::spawn(answer_tunnels(agent));
-    let rest = Rest::new(server.clone(), admin());
+    let rest = Rest::new(asked.clone(), admin());
     let path = "/api/v1/namespaces/default/pods";
     let logs = rest.get(&format!("{path}/p/log?tailLines=5")).await;
     assert_eq!((logs.code, logs.text.as_str()), (200, "c 5\n"));
@@ -459,7 +465,7 @@ async fn logs_exec_and_port_forward_go_through_the_nodes_session() {
     let exec = rest.get(&format!("{path}/p/exec?command=ls")).await;
     assert_eq!(exec.code, 501, "{}", exec.text);
 
-    let mut pods = client::pods_client::PodsClient::new(channel(server, Some(admin())));
+    let mut pods = client::pods_client::PodsClient::new(channel(asked.clone(), Some(admin())));
     let start = client::ExecStart {
         pod: "p".into(),
         command: vec!["echo".into(), "hi".into()],
@@ -513,4 +519,27 @@ async fn logs_exec_and_port_forward_go_through_the_nodes_session() {
         Some(client::forward_data::Data::Bytes("ping".into()))
     );
     agent.abort();
+}
+
+#[tokio::test]
+async fn a_node_that_was_taken_for_silent_is_ready_again_with_its_next_heartbeat() {
+    let (server, front) = cluster().await;
+    let mut agent = Agent::start(&server, "n1").await;
+    agent.synced().await;
+    let nodes = Place::core("nodes", "");
+    let mut stored = front.get(&nodes, "n1", "").await.unwrap();
+    stored["status"]["conditions"][0]["status"] = json!("Unknown");
+    front.update(&nodes, "n1", "status", &stored).await.unwrap();
+    agent.send(Up::Heartbeat(wire::Heartbeat::default())).await;
+    // Messages are taken in order: the answer to a later one says that these are done.
+    let created = front
+        .create(&pods(), "", "", &pod("p", "n1"), false)
+        .await
+        .unwrap();
+    agent
+        .report(&created, json!({"phase": "Running"}), false)
+        .await;
+    agent.acked().await;
+    let stored = front.get(&nodes, "n1", "").await.unwrap();
+    assert_eq!(stored["status"]["conditions"][0]["status"], "True");
 }

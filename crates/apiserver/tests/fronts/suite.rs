@@ -9,7 +9,7 @@ pub mod rest;
 use pontoon_apiserver::authenticate::administrator;
 use pontoon_apiserver::authorize::BuiltIn;
 use pontoon_apiserver::planner::{Fate, Forecast, PodForecast};
-use pontoon_apiserver::{ApiServer, Parts, Planner, bootstrap};
+use pontoon_apiserver::{ApiServer, Others, Parts, Planner, bootstrap};
 use pontoon_identity::Identity;
 use pontoon_state::{Solo, Transaction, View};
 use pontoon_telemetry::{Health, Metrics};
@@ -27,6 +27,22 @@ pub async fn server_on(replica: Arc<Solo>) -> Arc<ApiServer> {
     server
 }
 
+/// A server that is one of several.
+pub async fn server_among(
+    replica: Arc<Solo>,
+    world: World,
+    others: Arc<dyn Others>,
+) -> Arc<ApiServer> {
+    let parts = Parts {
+        world,
+        others,
+        ..parts(replica)
+    };
+    let server = ApiServer::new(parts).unwrap();
+    bootstrap(&server).await.unwrap();
+    server
+}
+
 pub fn parts(replica: Arc<Solo>) -> Parts {
     Parts {
         replica,
@@ -38,6 +54,7 @@ pub fn parts(replica: Arc<Solo>) -> Parts {
         pod_cidr: "10.244.0.0/16".into(),
         cluster_domain: "cluster.local".into(),
         advertise: Some("192.0.2.1:6443".parse().unwrap()),
+        others: Arc::new(pontoon_apiserver::Alone),
         health: Health::with_ping(),
         metrics: Metrics::install(),
         cluster_id: "test".into(),
