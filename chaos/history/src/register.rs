@@ -1,7 +1,7 @@
 //! Registers with compare-and-set, of which each write takes a unique, ordered revision.
 //!
 //! The revisions give the order of the writes, so that nothing has to be guessed: sort by revision, replay, and see whether each
-//! operation's interval reaches its place ([`replay`]). That takes n log n. The one thing it cannot always place is a refused
+//! operation's interval reaches its place (`replay`). That takes n log n. The one thing it cannot always place is a refused
 //! compare-and-set, which may have had two reasons, or the effect of a write whose outcome nobody knows; then [`search`](crate::search)
 //! decides, exactly and slower.
 //!
