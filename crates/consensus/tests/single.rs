@@ -130,7 +130,7 @@ async fn a_damaged_log_keeps_the_replica_from_starting() {
     replica.shutdown().await;
     drop(replica);
     // The log's last owner may still be closing it.
-    while std::fs::remove_dir_all(root.path().join("raft")).is_err() {
+    while std::fs::remove_dir_all(root.path().join("log")).is_err() {
         tokio::task::yield_now().await;
     }
     let error = Consensus::open(config(root.path())).await.unwrap_err();

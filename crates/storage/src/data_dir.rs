@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 /// The format that this program writes, and the newest it reads. Raised when an older program could no
 /// longer read what this one writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+
+/// The oldest format that this program reads. In format 1, which no release wrote, the log was a RocksDB.
+pub const OLDEST_FORMAT: u32 = 2;
 
 /// Whose directory it is. Ids are never reused, so that a directory of another member or
 /// cluster is a mistake that would lose data.
@@ -150,11 +153,18 @@ fn read_format(root: &Path) -> Result<Option<Format>, OpenError> {
             supported: FORMAT,
         });
     }
+    if format.format < OLDEST_FORMAT {
+        return Err(OpenError::Older {
+            path: root.into(),
+            found: format.format,
+            supported: OLDEST_FORMAT,
+        });
+    }
     Ok(Some(format))
 }
 
 fn write_format(root: &Path, identity: &Identity) -> Result<(), OpenError> {
-    if root.join("raft").exists() {
+    if root.join("raft").exists() || root.join("log").exists() {
         return Err(unknown(root, "it has a log but no format file"));
     }
     let format = Format {
@@ -232,6 +242,20 @@ mod tests {
             fs::read_to_string(root.path().join("format")).unwrap(),
             newer
         );
+    }
+
+    #[test]
+    fn a_directory_from_before_the_first_release_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let older = r#"{"format":1,"cluster":"c1","node":1}"#;
+        fs::write(root.path().join("format"), older).unwrap();
+        fs::create_dir(root.path().join("raft")).unwrap();
+        let error = DataDir::open(root.path(), &identity(1)).unwrap_err();
+        assert!(
+            matches!(error, OpenError::Older { found: 1, .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("start with an empty directory"));
     }
 
     #[test]

@@ -3,10 +3,7 @@
 mod wal;
 
 use crate::error::StorageError;
-use crate::limits::{
-    LOG_CACHE_BLOCK_BYTES, LOG_WRITE_BUFFER_BYTES, STATE_CACHE_BYTES, STATE_WAL_BYTES,
-    STATE_WRITE_BUFFER_BYTES,
-};
+use crate::limits::{STATE_CACHE_BYTES, STATE_WAL_BYTES, STATE_WRITE_BUFFER_BYTES};
 use pontoon_state::Family;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
@@ -42,17 +39,6 @@ fn blocks(cache_bytes: usize) -> BlockBasedOptions {
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_format_version(5);
     blocks
-}
-
-/// Opens the database of the log.
-pub(crate) fn open_log(path: &Path) -> Result<DB, StorageError> {
-    wal::cut(path)?;
-    let mut options = common();
-    options.set_write_buffer_size(LOG_WRITE_BUFFER_BYTES);
-    options.set_max_write_buffer_number(3);
-    options.set_block_based_table_factory(&blocks(LOG_CACHE_BLOCK_BYTES));
-    options.set_compression_type(DBCompressionType::Lz4);
-    Ok(DB::open(&options, path)?)
 }
 
 /// Opens a generation of the state.

@@ -72,6 +72,20 @@ pub struct LogDamaged {
     pub path: PathBuf,
     /// What is wrong with it.
     pub detail: String,
+    /// What is lost, as far as that can be told; `None` when it may be everything.
+    pub lost: Option<Lost>,
+}
+
+/// What a damaged log has lost. Entries before `first` are whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// The index of the first entry that is lost: it, and all behind it, cannot be believed.
+    pub first: u64,
+    /// The index of the last entry known to have been reported durable, if that is at or behind `first`. Entries up to here may
+    /// count as committed: the replica must not vote before it has them again. It may have had more than this.
+    pub through: Option<u64>,
+    /// Whether a vote is known to be lost: the replica may have voted in a term that it does not remember.
+    pub vote: bool,
 }
 
 /// A data directory cannot be opened. Nothing was changed.
@@ -93,6 +107,16 @@ pub enum OpenError {
         /// Its format.
         found: u32,
         /// The newest format that this program reads.
+        supported: u32,
+    },
+    /// An earlier version wrote it, which this one cannot read.
+    #[error("data directory {path} has format {found}, written by a development version from before the first release; this one reads format {supported} only: start with an empty directory, and let the server join again or restore a backup", path = path.display())]
+    Older {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The oldest format that this program reads.
         supported: u32,
     },
     /// It belongs to another member or cluster.

@@ -1,9 +1,9 @@
 //! What a replica keeps on disk: the Raft log, the applied state, and snapshots of it.
 //!
-//! The only user of RocksDB. A data directory holds
+//! The only user of RocksDB, which holds the state. A data directory holds
 //!
 //! - `LOCK`, `format`: who has it open, and what wrote it ([`DataDir`]);
-//! - `raft/`, `synced`: the log with vote and purge point, and how far it is durable ([`Log`]);
+//! - `log/`, `synced`: the Raft log with vote and purge point, and how far it is durable ([`Log`]);
 //! - `state/`: generations of the applied state, one of them live ([`StateStore`]);
 //! - `snapshots/`: the last complete snapshot, and those being made or received ([`Snapshots`]).
 //!
@@ -28,6 +28,6 @@ pub mod metrics;
 
 pub use checkpoint::{Incoming, Manifest, Snapshot, Snapshots};
 pub use data_dir::{DataDir, Identity};
-pub use error::{LogDamaged, OpenError, StorageError};
+pub use error::{LogDamaged, Lost, OpenError, StorageError};
 pub use kv::StateStore;
 pub use log::{Log, Position, Record};

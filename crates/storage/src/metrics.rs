@@ -1,6 +1,6 @@
 //! What storage counts.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_histogram};
 
 /// Time one sync of the log took.
 pub const SYNC_SECONDS: &str = "pontoon_storage_log_sync_seconds";
@@ -8,8 +8,6 @@ pub const SYNC_SECONDS: &str = "pontoon_storage_log_sync_seconds";
 pub const SYNC_APPENDS: &str = "pontoon_storage_log_sync_appends";
 /// Bytes of entries appended.
 pub const APPENDED_BYTES: &str = "pontoon_storage_log_appended_bytes_total";
-/// Appends waiting for a sync.
-pub const SYNC_QUEUE_DEPTH: &str = "pontoon_storage_log_sync_queue_appends";
 /// Reads of the log that memory could not answer.
 pub const CACHE_MISSES: &str = "pontoon_storage_log_cache_misses_total";
 /// Time to make a snapshot.
@@ -31,11 +29,6 @@ pub fn describe() {
         APPENDED_BYTES,
         Unit::Bytes,
         "Bytes of entries appended to the replicated log"
-    );
-    describe_gauge!(
-        SYNC_QUEUE_DEPTH,
-        Unit::Count,
-        "Appends waiting for a sync of the replicated log"
     );
     describe_counter!(
         CACHE_MISSES,

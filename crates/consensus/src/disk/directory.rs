@@ -65,7 +65,7 @@ impl RaftLog for Log {
     }
 
     fn vote(&self) -> Result<Option<Bytes>, StorageError> {
-        self.vote()
+        Ok(self.vote())
     }
 
     fn save_committed(&self, committed: Option<Position>) -> Result<(), StorageError> {
@@ -73,7 +73,7 @@ impl RaftLog for Log {
     }
 
     fn committed(&self) -> Result<Option<Position>, StorageError> {
-        self.committed()
+        Ok(self.committed())
     }
 }
 
