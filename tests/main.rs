@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod containers;
 mod crash;
 mod dev;
 mod grpc;

@@ -8,6 +8,7 @@ use crate::hooks;
 use crate::limits::GRACE_AFTER_HOOK;
 use crate::probes;
 use crate::references::References;
+use crate::termination;
 use crate::view::{Attempt, Place, PodView};
 use crate::volumes;
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
@@ -15,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use pontoon_lifecycle::{Action, Exit, Input, StartFailure};
 use pontoon_network::dataplane::{HostPort, PodAttachment, Protocol};
 use pontoon_runtime::{
-    ContainerId, ContainerState, ContainerStatus, PullPolicy, RuntimeError, SandboxId,
+    Capability, ContainerId, ContainerState, ContainerStatus, PullPolicy, RuntimeError, SandboxId,
 };
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -117,6 +118,18 @@ impl Driver {
         init.chain(&spec.containers).find(|c| c.name == name)
     }
 
+    /// Tells the pod's author of something that works otherwise than asked for.
+    fn warn(&self, reason: &'static str, message: String, container: Option<&str>) {
+        tracing::warn!(pod = %self.view.pod.name, container, reason, message);
+        let event = pontoon_lifecycle::Event {
+            kind: pontoon_lifecycle::EventType::Warning,
+            reason,
+            message,
+            field_path: container.map(|name| format!("spec.containers{{{name}}}")),
+        };
+        self.context.reporter.event(&self.view.pod, &event);
+    }
+
     async fn prepare_volumes(&self) -> Input {
         let _turn = self.volumes_turn.lock().await;
         let current = self.snapshot();
@@ -146,7 +159,12 @@ impl Driver {
         })
         .await;
         match prepared {
-            Ok(Ok(())) => Input::VolumesReady,
+            Ok(Ok(notes)) => {
+                for note in notes {
+                    self.warn("VolumeOnDisk", note, None);
+                }
+                Input::VolumesReady
+            }
             Ok(Err(error)) => Input::VolumesFailed {
                 volume: error.volume,
                 message: error.message,
@@ -218,10 +236,13 @@ impl Driver {
         let sandbox = sandbox.ok_or_else(|| refused("the sandbox is gone".to_owned()))?;
         let services = self.context.services.all();
         let pod_ips = self.view.place.read().ips.clone();
-        let spec = self.runtime_spec(&current, spec, attempt, &pod_ips, &services);
-        let spec = spec.map_err(|error| StartFailure::Config {
+        let wanted = spec;
+        let spec = self.runtime_spec(&current, wanted, attempt, &pod_ips, &services);
+        let mut spec = spec.map_err(|error| StartFailure::Config {
             message: error.message,
         })?;
+        let shown = self.show_termination_file(wanted, &mut spec);
+        shown.map_err(|error| refused(format!("termination message file: {error}")))?;
         if let Some(folder) = spec.log_path.parent()
             && self.view.runtime.uses_files()
         {
@@ -232,6 +253,42 @@ impl Driver {
             Ok(status) => Ok(status),
             Err(error) => Err(self.start_failure(container, attempt, &error).await),
         }
+    }
+
+    /// Shows the container the file for its last words, where the runtime can show a file at all and no volume is there.
+    fn show_termination_file(
+        &self,
+        wanted: &Container,
+        spec: &mut pontoon_runtime::ContainerSpec,
+    ) -> std::io::Result<()> {
+        let runtime = &self.view.runtime;
+        let can_show = runtime.capabilities().has(Capability::MountNamespace);
+        if !can_show || !runtime.uses_files() {
+            return Ok(());
+        }
+        let file = self.termination_file(&wanted.name, spec.attempt);
+        let mount = termination::prepare(&file, wanted)?;
+        let taken = spec
+            .mounts
+            .iter()
+            .any(|other| other.container_path == mount.container_path);
+        if !taken {
+            spec.mounts.push(mount);
+            spec.mounts
+                .sort_by(|a, b| a.container_path.cmp(&b.container_path));
+        }
+        Ok(())
+    }
+
+    fn termination_file(&self, container: &str, attempt: u32) -> std::path::PathBuf {
+        let directory = self.context.pod_directory(&self.view.pod.uid);
+        termination::file(&directory, container, attempt)
+    }
+
+    /// An exit with what the container said of it.
+    pub(crate) fn explained(&self, container: &str, attempt: u32, exit: Exit) -> Exit {
+        let pod = self.snapshot().pod;
+        explained(&self.context, &self.view, &pod, (container, attempt), exit)
     }
 
     fn runtime_spec(
@@ -315,7 +372,7 @@ impl Driver {
     ) -> Vec<Input> {
         let id = self.full_id(&status.id);
         for warning in &status.warnings {
-            tracing::warn!(pod = %self.view.pod.name, container, warning);
+            self.warn("RuntimeWarning", warning.clone(), Some(&container));
         }
         let running = !matches!(status.state, ContainerState::Exited(_));
         let seen = Attempt {
@@ -374,6 +431,8 @@ impl Driver {
         for old in old {
             // What cannot be removed at this time goes with the sandbox.
             let _ = self.view.runtime.remove_container(&old.id).await;
+            let words = self.termination_file(container, old.attempt);
+            let _ = tokio::fs::remove_file(words).await;
             let log = container::log_path(&self.view.logs, container, old.attempt);
             let files = pontoon_runtime::log::files_of(&log);
             for file in files {
@@ -419,13 +478,8 @@ impl Driver {
             Err(_) => Some("the grace period ended first".to_owned()),
         };
         if let Some(message) = failure {
-            let event = pontoon_lifecycle::Event {
-                kind: pontoon_lifecycle::EventType::Warning,
-                reason: "FailedPreStopHook",
-                message: format!("PreStopHook failed: {message}"),
-                field_path: Some(format!("spec.containers{{{container}}}")),
-            };
-            self.context.reporter.event(&self.view.pod, &event);
+            let message = format!("PreStopHook failed: {message}");
+            self.warn("FailedPreStopHook", message, Some(container));
         }
         let took = self.context.world.clock().monotonic().saturating_sub(began);
         grace.saturating_sub(took).max(GRACE_AFTER_HOOK)
@@ -498,6 +552,24 @@ impl Driver {
         };
         probes::probe(&target, kind, timeout).await
     }
+}
+
+/// An exit with what the container said of it, unless the runtime knows better.
+pub(crate) fn explained(
+    context: &Context,
+    view: &PodView,
+    pod: &Pod,
+    (container, attempt): (&str, u32),
+    mut exit: Exit,
+) -> Exit {
+    let spec = Driver::container_spec(pod, container);
+    if let Some(spec) = spec.filter(|_| exit.message.is_empty()) {
+        let directory = context.pod_directory(&view.pod.uid);
+        let file = termination::file(&directory, container, attempt);
+        let log = container::log_path(&view.logs, container, attempt);
+        exit.message = termination::message(&file, &log, spec, exit.exit_code);
+    }
+    exit
 }
 
 fn host_ports(pod: &Pod) -> Vec<HostPort> {

@@ -33,6 +33,7 @@ pub mod references;
 mod report;
 pub mod services;
 mod session;
+mod termination;
 mod tunnel;
 mod view;
 pub mod volumes;

@@ -101,3 +101,12 @@ pub const RULES_RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// How long services are gathered before they are written to the disk.
 pub const SERVICES_SAVE_DELAY: Duration = Duration::from_millis(500);
+
+/// The longest message read from a container's termination message file, in bytes: kubelet's `MaxContainerTerminationMessageLength`.
+pub const TERMINATION_MESSAGE_BYTES: usize = 4_096;
+
+/// The longest message taken from the end of a container's log, in bytes: kubelet's `MaxContainerTerminationMessageLogLength`.
+pub const TERMINATION_LOG_BYTES: usize = 2_048;
+
+/// The most lines of it: kubelet's `MaxContainerTerminationMessageLogLines`.
+pub const TERMINATION_LOG_LINES: usize = 80;

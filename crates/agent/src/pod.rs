@@ -272,6 +272,18 @@ impl PodTask {
     }
 
     fn feed(&mut self, input: Input) {
+        let input = match input {
+            Input::ContainerExited {
+                container,
+                attempt,
+                exit,
+            } => Input::ContainerExited {
+                exit: self.driver.explained(&container, attempt, exit),
+                container,
+                attempt,
+            },
+            other => other,
+        };
         let now: Timestamp = self.context.world.now();
         for action in self.machine.handle(now, input) {
             self.act(action);

@@ -2,6 +2,7 @@
 
 use crate::container;
 use crate::context::Context;
+use crate::driver;
 use crate::ledger::PodEntry;
 use crate::limits::{
     POD_INPUTS_COUNT, RELIST_PERIOD, RUNTIME_RETRY_FIRST, RUNTIME_RETRY_MAX, TOMBSTONES_COUNT,
@@ -321,7 +322,7 @@ impl Pods {
         let containers = found
             .containers
             .into_iter()
-            .map(|status| recovered_container(status, view))
+            .map(|status| self.recovered_container(status, view, pod))
             .collect();
         let recovered = Recovered {
             sandbox: newest
@@ -484,33 +485,45 @@ async fn list(runtime: &dyn Runtime) -> Inventory {
     }
 }
 
+impl Pods {
+    fn recovered_container(
+        &self,
+        status: ContainerStatus,
+        view: &PodView,
+        pod: &Pod,
+    ) -> RecoveredContainer {
+        let id = format!("{}://{}", view.runtime.handler(), status.id);
+        let running = matches!(status.state, ContainerState::Running { .. });
+        let attempt = Attempt {
+            number: status.attempt,
+            id: status.id,
+            running,
+        };
+        view.set(&status.name, attempt);
+        let exited = |exit| {
+            let which = (status.name.as_str(), status.attempt);
+            driver::explained(&self.context, view, pod, which, driver::exit_of(exit))
+        };
+        let state = match status.state {
+            ContainerState::Created => RecoveredState::Starting,
+            ContainerState::Running { started_at, .. } => RecoveredState::Running { started_at },
+            ContainerState::Exited(exit) => RecoveredState::Exited(exited(exit)),
+        };
+        RecoveredContainer {
+            name: status.name,
+            attempt: status.attempt,
+            id,
+            state,
+        }
+    }
+}
+
 fn pod_ref(pod: &Pod) -> PodRef {
     let meta = &pod.metadata;
     PodRef {
         namespace: meta.namespace.clone().unwrap_or_default(),
         name: meta.name.clone().unwrap_or_default(),
         uid: meta.uid.clone().unwrap_or_default(),
-    }
-}
-
-fn recovered_container(status: ContainerStatus, view: &PodView) -> RecoveredContainer {
-    let id = format!("{}://{}", view.runtime.handler(), status.id);
-    let running = matches!(status.state, ContainerState::Running { .. });
-    let attempt = Attempt {
-        number: status.attempt,
-        id: status.id,
-        running,
-    };
-    view.set(&status.name, attempt);
-    RecoveredContainer {
-        name: status.name,
-        attempt: status.attempt,
-        id,
-        state: match status.state {
-            ContainerState::Created => RecoveredState::Starting,
-            ContainerState::Running { started_at, .. } => RecoveredState::Running { started_at },
-            ContainerState::Exited(exit) => RecoveredState::Exited(crate::driver::exit_of(exit)),
-        },
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
+mod grpc;
 mod tls;
 
 /// What is probed.
@@ -72,8 +73,8 @@ async fn once(target: &Target<'_>, spec: &Probe) -> ProbeOutcome {
                 .map_or_else(Answer::Bad, |_| Answer::Good),
             Err(message) => Answer::Bad(message),
         }
-    } else if spec.grpc.is_some() {
-        return ProbeOutcome::Unknown("this node makes no gRPC probes yet".to_owned());
+    } else if let Some(action) = &spec.grpc {
+        grpc::check(action, target.ip).await
     } else {
         return ProbeOutcome::Unknown("the probe names no action".to_owned());
     };
@@ -93,6 +94,12 @@ fn timed_out(target: &Target<'_>, spec: &Probe, timeout: Duration) -> String {
         let url = url(action, Some(target.container), target.ip);
         return format!(
             "Get {url:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        );
+    }
+    if let Some(action) = &spec.grpc {
+        let service = action.service.as_deref().unwrap_or_default();
+        return format!(
+            "timeout: health rpc for service {service:?} did not complete within {seconds}s"
         );
     }
     let port = spec

@@ -3,7 +3,8 @@
 //!
 //! Not here: mounting (the runtime shows the directories inside the container), persistent volumes, and service account
 //! tokens, which nobody issues yet: a projected token is refused by name, but for the one every pod gets without asking,
-//! which is left out. An emptyDir of medium `Memory` lies on the disk like any other.
+//! which is left out. An emptyDir of medium `Memory` is a tmpfs where the agent may mount one; elsewhere it lies on the disk like any other, and
+//! its author is told.
 //!
 //! Everything here blocks; call it where blocking is allowed.
 
@@ -11,9 +12,10 @@ use crate::environment::{ConfigError, Facts};
 use crate::limits::VOLUME_PAYLOAD_BYTES;
 use crate::references::References;
 use k8s_openapi::api::core::v1::{
-    Container, DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, Pod, ProjectedVolumeSource,
-    Volume,
+    Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, Pod,
+    ProjectedVolumeSource, Volume,
 };
+use pontoon_api::quantity::Quantity;
 use pontoon_runtime::Mount;
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +24,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 mod atomic;
+mod memory;
 
 /// Kubernetes' default mode of files made of ConfigMaps and Secrets.
 const DEFAULT_MODE: i32 = 0o644;
@@ -59,19 +62,22 @@ fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> Problem {
 /// Files of one volume: path in the volume, content, mode.
 pub(crate) type Payload = BTreeMap<PathBuf, (Vec<u8>, u32)>;
 
-/// Brings every volume of the pod up to date under `directory`. Idempotent.
+/// Brings every volume of the pod up to date under `directory`, and returns what is otherwise than asked for, a sentence each.
+/// Idempotent.
 ///
 /// # Errors
 /// The first volume that could not be.
-pub fn prepare(directory: &Path, facts: &Facts<'_>) -> Result<(), VolumeError> {
+pub fn prepare(directory: &Path, facts: &Facts<'_>) -> Result<Vec<String>, VolumeError> {
     let spec = facts.pod.spec.as_ref();
+    let mut notes = Vec::new();
     for volume in spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-        prepare_one(directory, facts, volume).map_err(|problem| VolumeError {
+        let note = prepare_one(directory, facts, volume).map_err(|problem| VolumeError {
             volume: volume.name.clone(),
             message: problem.to_string(),
         })?;
+        notes.extend(note);
     }
-    Ok(())
+    Ok(notes)
 }
 
 /// Removes every volume of the pod. What a hostPath names stays.
@@ -79,6 +85,7 @@ pub fn prepare(directory: &Path, facts: &Facts<'_>) -> Result<(), VolumeError> {
 /// # Errors
 /// What the disk says; it may be repeated.
 pub fn remove(directory: &Path) -> io::Result<()> {
+    memory::release(directory)?;
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -92,10 +99,14 @@ fn path_of(directory: &Path, volume: &Volume) -> PathBuf {
     }
 }
 
-fn prepare_one(directory: &Path, facts: &Facts<'_>, volume: &Volume) -> Result<(), Problem> {
+fn prepare_one(
+    directory: &Path,
+    facts: &Facts<'_>,
+    volume: &Volume,
+) -> Result<Option<String>, Problem> {
     let path = path_of(directory, volume);
     if let Some(source) = &volume.host_path {
-        return host_path(source);
+        return host_path(source).map(|()| None);
     }
     let fs_group = facts
         .pod
@@ -104,8 +115,8 @@ fn prepare_one(directory: &Path, facts: &Facts<'_>, volume: &Volume) -> Result<(
         .and_then(|spec| spec.security_context.as_ref())
         .and_then(|context| context.fs_group)
         .and_then(|group| u32::try_from(group).ok());
-    if volume.empty_dir.is_some() {
-        return empty_dir(&path, fs_group);
+    if let Some(source) = &volume.empty_dir {
+        return empty_dir(&path, fs_group, facts.pod, &volume.name, source);
     }
     let Some(payload) = payload(facts, volume)? else {
         return Err(Problem::Words(
@@ -119,21 +130,53 @@ fn prepare_one(directory: &Path, facts: &Facts<'_>, volume: &Volume) -> Result<(
             "{size} bytes are more than the {VOLUME_PAYLOAD_BYTES} that such a volume may hold"
         )));
     }
-    atomic::write(&path, &payload, fs_group).map_err(disk(path.display().to_string()))
+    atomic::write(&path, &payload, fs_group)
+        .map(|()| None)
+        .map_err(disk(path.display().to_string()))
 }
 
-fn empty_dir(path: &Path, fs_group: Option<u32>) -> Result<(), Problem> {
-    if path.is_dir() {
-        return Ok(());
+/// Makes an empty directory, in memory if that is asked for and permitted; a sentence when it is asked for and not.
+fn empty_dir(
+    path: &Path,
+    fs_group: Option<u32>,
+    pod: &Pod,
+    name: &str,
+    source: &EmptyDirVolumeSource,
+) -> Result<Option<String>, Problem> {
+    let fresh = !path.is_dir();
+    if fresh {
+        fs::create_dir_all(path).map_err(disk(path.display().to_string()))?;
     }
-    fs::create_dir_all(path)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o777)))
+    let in_memory = source.medium.as_deref() == Some("Memory");
+    let note = in_memory
+        .then(|| memory::ensure(path, memory_bytes(pod, source)))
+        .and_then(Result::err)
+        .map(|error| {
+            format!("emptyDir {name:?} of medium Memory lies on the node's disk: no tmpfs can be mounted here ({error})")
+        });
+    if !fresh {
+        // What a container made of the directory's mode and owner is its own.
+        return Ok(note);
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777))
         .map_err(disk(path.display().to_string()))?;
     if let Some(group) = fs_group {
         // Without the right to change owners the directory stays open to all, which serves the same programs.
         let _ = std::os::unix::fs::chown(path, None, Some(group));
     }
-    Ok(())
+    Ok(note)
+}
+
+/// How much a volume in memory may hold: its own limit or that of the pod's memory, whichever is less, as for kubelet.
+fn memory_bytes(pod: &Pod, source: &EmptyDirVolumeSource) -> Option<u64> {
+    let own = source
+        .size_limit
+        .as_ref()
+        .and_then(|limit| limit.0.parse::<Quantity>().ok())
+        .and_then(|limit| u64::try_from(limit.units()).ok())
+        .filter(|bytes| *bytes > 0);
+    let whole = crate::container::pod_limits(pod).memory_limit_bytes;
+    own.into_iter().chain(whole).min()
 }
 
 fn host_path(source: &HostPathVolumeSource) -> Result<(), Problem> {

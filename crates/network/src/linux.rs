@@ -514,7 +514,7 @@ impl Dataplane for LinuxDataplane {
             ]
             .into_iter()
             .chain(opened.into_iter().flatten().map(|chain| {
-                format!("The rules of {chain} drop forwarded packets; Pontoon's own rules there accept those of pods.")
+                format!("Another program drops forwarded packets; rules of Pontoon in its chain {chain} accept those of pods.")
             }))
             .collect(),
             lacks,

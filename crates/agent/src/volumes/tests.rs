@@ -25,7 +25,7 @@ impl Stage {
         self.references = References::parse(&objects).unwrap();
     }
 
-    fn prepare(&self) -> Result<(), VolumeError> {
+    fn prepare(&self) -> Result<Vec<String>, VolumeError> {
         let facts = Facts {
             pod: &self.pod,
             references: &self.references,
