@@ -4,7 +4,7 @@ use super::duration::age;
 use super::typed::Definition;
 use super::without_effect::Patterns;
 use super::{label_selector, pod, workload};
-use crate::kind::{Column, Descriptor, Part, Scope, Subresource, Verb};
+use crate::kind::{Column, Descriptor, Part, Subresource};
 use crate::validation::{self, Errors, FieldError, Path, format};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{
@@ -16,15 +16,10 @@ use serde_json::Value;
 pub(super) struct Deployments;
 
 static DESCRIPTOR: Descriptor = Descriptor {
-    group: "apps",
-    version: "v1",
     kind: "Deployment",
     plural: "deployments",
     singular: "deployment",
     short_names: &["deploy"],
-    categories: &["all"],
-    scope: Scope::Namespaced,
-    verbs: Verb::ALL,
     subresources: &[Subresource::SCALE, Subresource::status("Deployment")],
     columns: &[
         Column::NAME,
@@ -32,10 +27,11 @@ static DESCRIPTOR: Descriptor = Descriptor {
         Column::text("Up-to-date", "How many run the current template."),
         Column::text("Available", "How many have been ready for long enough."),
         Column::AGE,
-        Column::text("Containers", "Names of its containers.").wide(),
-        Column::text("Images", "Images of its containers.").wide(),
-        Column::text("Selector", "Labels of the pods it selects.").wide(),
+        workload::CONTAINERS,
+        workload::IMAGES,
+        workload::SELECTOR,
     ],
+    ..workload::DESCRIPTOR
 };
 
 impl Definition for Deployments {

@@ -4,7 +4,7 @@ use super::duration::age;
 use super::typed::{Definition, selectable, spec_and_status};
 use super::without_effect::Patterns;
 use super::{label_selector, pod, workload};
-use crate::kind::{Column, Descriptor, Part, Scope, Subresource, Verb};
+use crate::kind::{Column, Descriptor, Part, Subresource};
 use crate::validation::{self, Errors, Path};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -13,15 +13,10 @@ use serde_json::Value;
 pub(super) struct ReplicaSets;
 
 static DESCRIPTOR: Descriptor = Descriptor {
-    group: "apps",
-    version: "v1",
     kind: "ReplicaSet",
     plural: "replicasets",
     singular: "replicaset",
     short_names: &["rs"],
-    categories: &["all"],
-    scope: Scope::Namespaced,
-    verbs: Verb::ALL,
     subresources: &[Subresource::SCALE, Subresource::status("ReplicaSet")],
     columns: &[
         Column::NAME,
@@ -29,10 +24,11 @@ static DESCRIPTOR: Descriptor = Descriptor {
         Column::integer("Current", "How many exist."),
         Column::integer("Ready", "How many are ready, of how many."),
         Column::AGE,
-        Column::text("Containers", "Names of its containers.").wide(),
-        Column::text("Images", "Images of its containers.").wide(),
-        Column::text("Selector", "Labels of the pods it selects.").wide(),
+        workload::CONTAINERS,
+        workload::IMAGES,
+        workload::SELECTOR,
     ],
+    ..workload::DESCRIPTOR
 };
 
 impl Definition for ReplicaSets {

@@ -1,10 +1,32 @@
-//! What Deployments and ReplicaSets share: a selector, a template, and their cells.
+//! What Deployments and ReplicaSets share: names, columns, a selector, a template, and their cells.
 
 use super::pod::spec;
 use super::{label_selector, metadata};
+use crate::kind::{Column, Descriptor, Scope, Verb};
 use crate::validation::{Errors, FieldError, Path};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+/// What the descriptors of workloads in `apps/v1` have in common; each fills in its own names.
+pub(super) const DESCRIPTOR: Descriptor = Descriptor {
+    group: "apps",
+    version: "v1",
+    kind: "",
+    plural: "",
+    singular: "",
+    short_names: &[],
+    categories: &["all"],
+    scope: Scope::Namespaced,
+    verbs: Verb::ALL,
+    subresources: &[],
+    columns: &[],
+};
+
+/// The wide columns of workloads.
+pub(super) const CONTAINERS: Column = Column::text("Containers", "Names of its containers.").wide();
+pub(super) const IMAGES: Column = Column::text("Images", "Images of its containers.").wide();
+pub(super) const SELECTOR: Column =
+    Column::text("Selector", "Labels of the pods it selects.").wide();
 
 /// Checks a selector, and that it selects the pods of its own template.
 pub(super) fn selector_and_template(
