@@ -162,6 +162,9 @@ def deployments(core, apps):
 
     apps.delete_namespaced_deployment("py-web", "default", propagation_policy="Foreground")
     eventually("everything is gone", lambda: not core.list_namespaced_pod("default", label_selector="app=py-web").items)
+    # A foreground deletion ends with the owner, after the last of its pods.
+    named = {"field_selector": "metadata.name=py-web"}
+    eventually("the deployment is gone", lambda: not apps.list_namespaced_deployment("default", **named).items)
     refused(404, "NotFound", apps.read_namespaced_deployment, "py-web", "default")
 
 

@@ -254,6 +254,17 @@ pub enum Refusal {
     Invalid(Vec<FieldError>),
 }
 
+/// What makes a kind's objects another form of those of another kind: one and the same object under two names.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    /// The name they are stored under, such as `events`.
+    pub resource: &'static str,
+    /// A stored object in this form.
+    pub show: fn(Value) -> Value,
+    /// An object of this form as it is stored.
+    pub store: fn(Value) -> Value,
+}
+
 /// One kind of object: the strategy the verb layer follows for it.
 ///
 /// Callers set `metadata.uid`, `creationTimestamp` and a generated `name` before
@@ -261,6 +272,25 @@ pub enum Refusal {
 pub trait Kind: Send + Sync + 'static {
     /// Names and shape.
     fn descriptor(&self) -> &Descriptor;
+
+    /// Set where its objects are another form of another kind's. Then [`Kind::create`] and [`Kind::update`] give the stored form
+    /// and take `current` in it, and [`Kind::fields`] reads it; bodies and [`Kind::cells`] are in the kind's own.
+    fn form(&self) -> Option<Form> {
+        None
+    }
+
+    /// The name its objects are stored under.
+    fn storage(&self) -> String {
+        self.form().map_or_else(
+            || self.descriptor().resource(),
+            |form| form.resource.to_owned(),
+        )
+    }
+
+    /// What every request for it is told by a `Warning` header, if it is deprecated.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Paths of fields in `body` that the kind does not have, such as `spec.replcas`, in the order
     /// Kubernetes reports them.

@@ -9,6 +9,7 @@ pub mod duration;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod events_v1;
 mod label_selector;
 mod lease;
 mod metadata;
@@ -33,7 +34,7 @@ mod registry_tests;
 #[cfg(test)]
 mod tests;
 
-static ALL: [&dyn Kind; 14] = [
+static ALL: [&dyn Kind; 15] = [
     &Typed::<config_map::ConfigMaps>::new(),
     &Typed::<endpoints::EndpointsKind>::new(),
     &Typed::<event::Events>::new(),
@@ -45,6 +46,7 @@ static ALL: [&dyn Kind; 14] = [
     &Typed::<service::Services>::new(),
     &Typed::<deployment::Deployments>::new(),
     &Typed::<replica_set::ReplicaSets>::new(),
+    &Typed::<events_v1::EventsV1>::new(),
     &Typed::<lease::Leases>::new(),
     &Typed::<runtime_class::RuntimeClasses>::new(),
     &Typed::<endpoint_slice::EndpointSlices>::new(),

@@ -8,6 +8,7 @@
 //! - every kind is listed once, in [`kinds`], and everything else learns of it from there;
 //! - defaulting is idempotent, and validation reports all errors at once.
 
+pub mod admission;
 pub mod claim;
 pub mod decode;
 pub mod deletion;

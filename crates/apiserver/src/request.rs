@@ -3,8 +3,12 @@
 use crate::authenticate::Identity;
 use crate::error::VerbError;
 use crate::selection::Selection;
+use bytes::Bytes;
 use pontoon_api::{Descriptor, Kind, Revision, Scope};
-use pontoon_state::Key;
+use pontoon_state::{Key, Object};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is done.
@@ -127,7 +131,40 @@ impl Target {
     /// Where the object is stored.
     #[must_use]
     pub fn key(&self) -> Key {
-        Key::new(&self.descriptor().resource(), &self.namespace, &self.name)
+        Key::new(&self.kind.storage(), &self.namespace, &self.name)
+    }
+
+    /// A stored object in the form of the target's kind.
+    #[must_use]
+    pub fn shown(&self, object: Arc<Object>) -> Arc<Object> {
+        if self.kind.form().is_none() {
+            return object;
+        }
+        Arc::new(Object {
+            json: self.shown_json(object.json.clone()),
+            ..Object::clone(&object)
+        })
+    }
+
+    /// A stored object's JSON in the form of the target's kind.
+    #[must_use]
+    pub fn shown_json(&self, json: Bytes) -> Bytes {
+        let Some(form) = self.kind.form() else {
+            return json;
+        };
+        let shown = serde_json::from_slice(&json).map(form.show);
+        shown
+            .and_then(|shown| serde_json::to_vec(&shown))
+            .map_or(json, Bytes::from)
+    }
+
+    /// A stored object's value in the form of the target's kind: what patches are applied to.
+    #[must_use]
+    pub fn shown_value<'a>(&self, stored: &'a Value) -> Cow<'a, Value> {
+        match self.kind.form() {
+            None => Cow::Borrowed(stored),
+            Some(form) => Cow::Owned((form.show)(stored.clone())),
+        }
     }
 
     /// Whether the kind lives in namespaces.
@@ -267,20 +304,28 @@ pub struct DeleteOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub enum PatchBody {
     /// RFC 6902.
-    Json(serde_json::Value),
+    Json(Value),
     /// RFC 7386.
-    Merge(serde_json::Value),
+    Merge(Value),
     /// Kubernetes' own.
-    Strategic(serde_json::Value),
+    Strategic(Value),
 }
 
 /// An object that was written, and what its author should be told.
 #[derive(Debug, Clone)]
 pub struct Written {
     /// The object as stored; as it would be stored for a dry run.
-    pub json: bytes::Bytes,
+    pub json: Bytes,
     /// Texts for `Warning` headers.
     pub warnings: Vec<String>,
     /// Whether it is new.
     pub created: bool,
+}
+
+impl Written {
+    /// The same in the form of the target's kind.
+    pub(crate) fn shown(mut self, target: &Target) -> Self {
+        self.json = target.shown_json(self.json);
+        self
+    }
 }

@@ -97,10 +97,21 @@ struct Asked {
 async fn dispatch(server: &Arc<ApiServer>, asked: Asked) -> Result<Answer, VerbError> {
     match route::parse(&asked.path)? {
         Route::Document(document) => documents::answer(server, &asked, &document),
-        Route::Resource(target) if read::is_read(&asked) => {
-            read::answer(server, asked, target).await
+        Route::Resource(target) => {
+            let deprecation = target.kind.deprecation();
+            let answer = if read::is_read(&asked) {
+                read::answer(server, asked, target).await
+            } else {
+                write::answer(server, asked, target).await
+            };
+            match deprecation {
+                // Refusals carry it too.
+                Some(text) => Ok(answer
+                    .unwrap_or_else(|error| Answer::error(&error))
+                    .deprecated(text)),
+                None => answer,
+            }
         }
-        Route::Resource(target) => write::answer(server, asked, target).await,
     }
 }
 

@@ -104,7 +104,7 @@ impl Selection {
         target: &Target,
         after: Option<&Key>,
     ) -> Box<dyn Iterator<Item = &'a Arc<Object>> + Send + 'a> {
-        let resource = target.descriptor().resource();
+        let resource = target.kind.storage();
         let namespace = target
             .scope()
             .or_else(|| self.fields.equality(NAMESPACE))

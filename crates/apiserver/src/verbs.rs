@@ -3,9 +3,9 @@
 //! authorize → admit → default and validate (the kind) → propose → answer. Reads are linearizable unless
 //! the client asks for less.
 
+mod admission;
 mod apply;
 mod binding;
-mod classes;
 mod create;
 mod delete;
 mod delete_collection;

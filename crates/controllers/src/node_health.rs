@@ -23,10 +23,6 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 /// Silence after which a node is Unknown: kube-controller-manager's `--node-monitor-grace-period` (40 s until 1.31, 50 s since).
 pub const GRACE: Duration = Duration::from_secs(50);
 
-/// How long a pod that says nothing of it stays on a node that is not Ready or not reached: Kubernetes' admission gives
-/// such pods this toleration (`--default-not-ready-toleration-seconds`).
-const DEFAULT_TOLERATION_SECONDS: i64 = 300;
-
 /// Share of nodes, in percent, that must be well for evictions to go on: `--unhealthy-zone-threshold` is 0.55 unhealthy.
 const UNHEALTHY_PERCENT: usize = 55;
 
@@ -304,14 +300,12 @@ fn leaves_in(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Duration> {
             .iter()
             .filter(|toleration| tolerates(toleration, taint))
             .collect();
-        if matching.is_empty() && !ours(taint) {
+        if matching.is_empty() {
             return Some(Duration::ZERO);
         }
-        let fallback = matching.is_empty().then_some(DEFAULT_TOLERATION_SECONDS);
         let Some(seconds) = matching
             .iter()
             .filter_map(|toleration| toleration.toleration_seconds)
-            .chain(fallback)
             .min()
         else {
             continue;
@@ -360,22 +354,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_says_nothing_stays_five_minutes_on_a_silent_node_and_not_at_all_on_one_tainted_by_a_person()
-     {
+    fn a_pod_without_a_toleration_leaves_at_once() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let silent = [taint(UNREACHABLE, 100, now)];
-        assert_eq!(
-            leaves_in(&pod(json!([])), &silent, now),
-            Some(Duration::from_secs(200))
-        );
-        assert_eq!(
-            leaves_in(&pod(json!([])), &[taint(NOT_READY, 301, now)], now),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(
-            leaves_in(&pod(json!([])), &[taint("maintenance", 0, now)], now),
-            Some(Duration::ZERO)
-        );
+        for key in [UNREACHABLE, "maintenance"] {
+            let left = leaves_in(&pod(json!([])), &[taint(key, 0, now)], now);
+            assert_eq!(left, Some(Duration::ZERO), "{key}");
+        }
     }
 
     #[test]

@@ -299,10 +299,10 @@ impl<'a> Leading<'a> {
                 return self.turn(work, Turn::Failed, None, "panicked");
             }
         };
-        self.carry_out(work, plan, swept);
+        self.carry_out(work, plan, swept, view);
     }
 
-    fn carry_out(&mut self, work: Work, plan: Plan, swept: bool) {
+    fn carry_out(&mut self, work: Work, plan: Plan, swept: bool, view: &View) {
         let name = self.owner.controllers[work.0].name();
         let look_again = match plan.requeue {
             Requeue::OnChange => None,
@@ -317,7 +317,7 @@ impl<'a> Leading<'a> {
         if swept {
             metrics::lost_signal(name);
         }
-        match transaction::build(plan.writes, self.term, &self.owner.world) {
+        match transaction::build(plan.writes, self.term, view, &self.owner.world) {
             Ok(transaction) => {
                 let events = named(plan.events, &transaction);
                 self.propose(Purpose::Key(work, look_again, events), transaction);

@@ -179,7 +179,7 @@ impl<'a> Trial<'a> {
 
     /// Whether the writes were made.
     fn carry_out(&mut self, writes: Vec<Intent>) -> bool {
-        match transaction::build(writes, TERM, &self.world) {
+        match transaction::build(writes, TERM, &self.view, &self.world) {
             Ok(transaction) => self.submit(transaction).is_some(),
             Err(error) => {
                 self.warnings.insert(error.to_string());

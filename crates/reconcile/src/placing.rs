@@ -65,7 +65,7 @@ impl Batch {
             return Joined::Needless(note);
         };
         let term = self.transaction.fence.unwrap_or_default();
-        match transaction::build(vec![intent], term, world) {
+        match transaction::build(vec![intent], term, view, world) {
             Ok(own) => {
                 self.bytes += note.about.json.len();
                 self.transaction.preconditions.extend(own.preconditions);

@@ -3,9 +3,9 @@
 
 use pontoon_api::deletion::{self, Deletion};
 use pontoon_api::kind::{Kind, Part, Refusal, Scope};
-use pontoon_api::{Term, claim, kinds};
+use pontoon_api::{Term, admission, claim, kinds};
 use pontoon_controllers::Intent;
-use pontoon_state::{DecodeError, Key, Object, Precondition, Transaction, encode};
+use pontoon_state::{DecodeError, Key, Object, Precondition, Transaction, View, encode};
 use pontoon_world::World;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -31,12 +31,13 @@ pub(crate) enum TransactionError {
 pub(crate) fn build(
     intents: Vec<Intent>,
     term: Term,
+    view: &View,
     world: &World,
 ) -> Result<Transaction, TransactionError> {
     let mut transaction = Transaction::default().fenced(term);
     for intent in intents {
         transaction = match intent {
-            Intent::Create(object) => create(transaction, object, world)?,
+            Intent::Create(object) => create(transaction, object, view, world)?,
             Intent::Update { base, object, part } => update(transaction, &base, object, part)?,
             Intent::Delete { base, options } => delete(transaction, &base, options, world)?,
             Intent::Unchanged(base) => unchanged(transaction, &base),
@@ -88,6 +89,7 @@ fn text_at<'a>(object: &'a Value, pointer: &str) -> &'a str {
 fn create(
     transaction: Transaction,
     mut object: Value,
+    view: &View,
     world: &World,
 ) -> Result<Transaction, TransactionError> {
     let kind = kind_of(&object)?;
@@ -102,6 +104,12 @@ fn create(
     object["metadata"]["uid"] = json!(world.entropy().uuid().to_string());
     object["metadata"]["creationTimestamp"] = json!(seconds(world));
     let name = text_at(&object, "/metadata/name").to_owned();
+    if kind.descriptor().resource() == "pods" {
+        admit(&mut object, view).map_err(|why| TransactionError::Refused {
+            what: name.clone(),
+            why: why.0,
+        })?;
+    }
     let object = kind
         .create(object)
         .map_err(|refusal| refused(&name, refusal))?
@@ -117,6 +125,14 @@ fn create(
         Scope::Cluster => transaction,
     };
     put(transaction, key, &object)
+}
+
+/// Pods that controllers make are admitted as those that clients make.
+fn admit(pod: &mut Value, view: &View) -> Result<(), admission::Refused> {
+    admission::create(pod, |class| {
+        view.get(&Key::new("runtimeclasses.node.k8s.io", "", class))
+            .and_then(|class| class.value().ok())
+    })
 }
 
 fn put(

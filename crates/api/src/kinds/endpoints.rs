@@ -36,6 +36,8 @@ impl Definition for EndpointsKind {
     type Object = Endpoints;
 
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
+    const DEPRECATION: Option<&'static str> =
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
 
     fn default(object: &mut Endpoints) {
         for port in object
@@ -55,13 +57,6 @@ impl Definition for EndpointsKind {
         for (index, subset) in object.subsets.iter().flatten().enumerate() {
             self::subset(subset, &path.index(index), errors);
         }
-    }
-
-    fn warnings(_: &Endpoints) -> Vec<String> {
-        vec![
-            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-                .to_owned(),
-        ]
     }
 
     fn cells(object: &Endpoints, now: Timestamp) -> Vec<Value> {

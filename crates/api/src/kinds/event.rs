@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub(super) struct Events;
 
-static DESCRIPTOR: Descriptor = Descriptor {
+pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     group: "",
     version: "v1",
     kind: "Event",

@@ -105,7 +105,8 @@ fn samples() -> Vec<(&'static str, Value)> {
 
 #[test]
 fn a_good_object_of_every_kind_is_admitted_and_an_equal_update_changes_nothing() {
-    assert_eq!(samples().len(), kinds::all().len());
+    let stored = kinds::all().iter().filter(|kind| kind.form().is_none());
+    assert_eq!(samples().len(), stored.count());
     for (name, fields) in samples() {
         let object = create(name, fields).unwrap().object;
         assert_eq!(kind(name).unknown_fields(&object), Ok(Vec::new()), "{name}");

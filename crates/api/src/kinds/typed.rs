@@ -3,7 +3,7 @@
 
 use super::without_effect::{self, Patterns};
 use super::{metadata, prune, reader};
-use crate::kind::{Admitted, Descriptor, Kind, Part, Refusal};
+use crate::kind::{Admitted, Descriptor, Form, Kind, Part, Refusal};
 use crate::schema::Definitions;
 use crate::validation::{Errors, FieldError, format};
 use jiff::Timestamp;
@@ -30,6 +30,11 @@ pub(super) trait Definition: Sized + 'static {
     /// The names [`Definition::fields`] gives.
     const FIELDS: &'static [&'static str] = &[];
 
+    /// Set where its objects are another form of another kind's.
+    const FORM: Option<Form> = None;
+    /// What every request for it is told, if it is deprecated.
+    const DEPRECATION: Option<&'static str> = None;
+
     /// Fields that are accepted and not acted on.
     const WITHOUT_EFFECT: &'static [Patterns] = &[];
 
@@ -55,6 +60,9 @@ pub(super) trait Definition: Sized + 'static {
     /// Finds everything wrong with an object.
     fn validate(_object: &Self::Object, _errors: &mut Errors) {}
 
+    /// Finds what is asked of a new object beside that.
+    fn validate_create(_object: &Self::Object, _errors: &mut Errors) {}
+
     /// Finds what an update may not change. The object itself has been validated by
     /// [`Definition::validate`] if `part` is [`Part::Main`].
     fn validate_update(
@@ -63,11 +71,6 @@ pub(super) trait Definition: Sized + 'static {
         _part: Part,
         _errors: &mut Errors,
     ) {
-    }
-
-    /// What the author should be told beside fields without effect, such as deprecations.
-    fn warnings(_object: &Self::Object) -> Vec<String> {
-        Vec::new()
     }
 
     /// The values field selectors ask for, read from JSON: lists filter by them without decoding objects.
@@ -111,10 +114,13 @@ impl<D: Definition> Typed<D> {
         if !errors.is_empty() {
             return Err(Refusal::Invalid(errors));
         }
-        let mut warnings = D::warnings(object);
+        let mut warnings: Vec<String> = D::DEPRECATION.map(str::to_owned).into_iter().collect();
         let mut object =
             serde_json::to_value(object).map_err(|error| Refusal::Malformed(error.to_string()))?;
         prune::zero_values(&mut object);
+        if let Some(form) = D::FORM {
+            object = (form.store)(object);
+        }
         warnings.extend(without_effect::warnings(&object, D::WITHOUT_EFFECT));
         Ok(Admitted { object, warnings })
     }
@@ -123,6 +129,14 @@ impl<D: Definition> Typed<D> {
 impl<D: Definition> Kind for Typed<D> {
     fn descriptor(&self) -> &Descriptor {
         D::DESCRIPTOR
+    }
+
+    fn form(&self) -> Option<Form> {
+        D::FORM
+    }
+
+    fn deprecation(&self) -> Option<&'static str> {
+        D::DEPRECATION
     }
 
     fn unknown_fields(&self, body: &Value) -> Result<Vec<String>, Refusal> {
@@ -137,12 +151,16 @@ impl<D: Definition> Kind for Typed<D> {
         let mut errors = Errors::new();
         metadata::validate(object.metadata(), D::DESCRIPTOR.scope, D::name, &mut errors);
         D::validate(&object, &mut errors);
+        D::validate_create(&object, &mut errors);
         Self::admit(&object, errors)
     }
 
     fn update(&self, body: Value, current: &Value, part: Part) -> Result<Admitted, Refusal> {
         let mut object = Self::decode(body)?;
-        let (old, _) = Self::read(current)?;
+        let old = match D::FORM {
+            None => Self::read(current)?.0,
+            Some(form) => Self::read(&(form.show)(current.clone()))?.0,
+        };
         metadata::prepare_update(object.metadata_mut(), old.metadata());
         D::default(&mut object);
         D::prepare_update(&mut object, &old, part);

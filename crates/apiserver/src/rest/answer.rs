@@ -22,6 +22,7 @@ pub(super) struct Answer {
     gzip: bool,
     immutable: bool,
     location: Option<String>,
+    retry_after: Option<u64>,
 }
 
 pub(super) const JSON: &str = "application/json";
@@ -40,7 +41,17 @@ impl Answer {
             gzip: false,
             immutable: false,
             location: None,
+            retry_after: None,
         }
+    }
+
+    /// An error's Status, always as JSON.
+    pub(super) fn error(error: &VerbError) -> Self {
+        let code = StatusCode::from_u16(respond::http_code(error))
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer = Self::new(JSON, respond::status(error).to_string()).code(code);
+        answer.retry_after = respond::retry_after(error);
+        answer
     }
 
     /// JSON bytes in the encoding asked for.
@@ -78,6 +89,14 @@ impl Answer {
 
     pub(super) fn warnings(mut self, warnings: Vec<String>) -> Self {
         self.warnings = warnings;
+        self
+    }
+
+    /// Adds what every request for a deprecated kind is told.
+    pub(super) fn deprecated(mut self, text: &str) -> Self {
+        if !self.warnings.iter().any(|known| known == text) {
+            self.warnings.insert(0, text.to_owned());
+        }
         self
     }
 
@@ -140,6 +159,9 @@ impl Answer {
         {
             headers.insert(ETAG, etag);
         }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if self.vary {
             headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         }
@@ -160,17 +182,7 @@ fn warning(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&quoted).ok()
 }
 
-/// The response to an error: its Status, always as JSON.
+/// The response to an error.
 pub(super) fn error(error: &VerbError) -> Response<Body> {
-    let code = StatusCode::from_u16(respond::http_code(error))
-        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = Answer::new(JSON, respond::status(error).to_string())
-        .code(code)
-        .into_response();
-    if let Some(seconds) = respond::retry_after(error) {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
+    Answer::error(error).into_response()
 }

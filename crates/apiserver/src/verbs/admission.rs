@@ -1,52 +1,38 @@
-//! The classes a new pod names must be there (Kubernetes' RuntimeClass and Priority admission).
+//! Built-in admission ([`pontoon_api::admission`]) of what clients write: pods.
 
 use crate::error::VerbError;
 use crate::request::Target;
+use pontoon_api::admission;
 use pontoon_state::{Key, View};
 use serde_json::Value;
 
-/// Priority classes that every cluster has. There is no kind PriorityClass yet, so these are all.
-const PRIORITIES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
+fn is_pod(target: &Target) -> bool {
+    target.descriptor().resource() == "pods" && target.subresource.is_empty()
+}
 
-/// Checks a pod that is about to be created; other kinds pass.
+/// Admits what is about to be created; kinds other than pods pass.
 ///
 /// # Errors
 /// 403 in Kubernetes' words.
-pub(super) fn check(view: &View, target: &Target, object: &Value) -> Result<(), VerbError> {
-    if target.descriptor().resource() != "pods" {
+pub(super) fn create(view: &View, target: &Target, object: &mut Value) -> Result<(), VerbError> {
+    if !is_pod(target) {
         return Ok(());
     }
-    let named = |member: &str| {
-        object["spec"][member]
-            .as_str()
-            .filter(|name| !name.is_empty())
+    let class = |name: &str| {
+        view.get(&Key::new("runtimeclasses.node.k8s.io", "", name))
+            .and_then(|class| class.value().ok())
     };
-    if let Some(name) = named("runtimeClassName")
-        && view
-            .get(&Key::new("runtimeclasses.node.k8s.io", "", name))
-            .is_none()
-    {
-        return Err(forbidden(
-            target,
-            format!("pod rejected: RuntimeClass \"{name}\" not found"),
-        ));
-    }
-    if let Some(name) = named("priorityClassName")
-        && !PRIORITIES.contains(&name)
-    {
-        return Err(forbidden(
-            target,
-            format!("no PriorityClass with name {name} was found"),
-        ));
-    }
-    Ok(())
-}
-
-fn forbidden(target: &Target, detail: String) -> VerbError {
-    VerbError::Forbidden {
+    admission::create(object, class).map_err(|refused| VerbError::Forbidden {
         resource: target.resource(),
         name: target.name.clone(),
-        detail,
+        detail: refused.0,
         cause: None,
+    })
+}
+
+/// Admits what is about to be changed; kinds other than pods pass.
+pub(super) fn update(target: &Target, object: &mut Value, stored: &Value) {
+    if is_pod(target) {
+        admission::update(object, stored);
     }
 }

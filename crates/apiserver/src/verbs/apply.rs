@@ -56,6 +56,14 @@ pub struct Planned {
     pub forecast: Forecast,
 }
 
+/// Each object in the form it was sent in.
+fn shown(mut applied: Vec<Applied>) -> Vec<Applied> {
+    for one in &mut applied {
+        one.json = one.target.shown_json(std::mem::take(&mut one.json));
+    }
+    applied
+}
+
 struct Item {
     target: Target,
     sent: Value,
@@ -85,7 +93,7 @@ impl Verbs {
             let view = self.replica.read().await?;
             let mut draft = self.draft(caller, &view, &items)?;
             if options.dry_run || draft.transaction.writes.is_empty() {
-                return Ok((draft.applied, view.revision()));
+                return Ok((shown(draft.applied), view.revision()));
             }
             match self.commit(draft.transaction).await? {
                 Ok(committed) => {
@@ -96,7 +104,7 @@ impl Verbs {
                     {
                         applied.json = json_of(&committed.objects, &applied.target)?;
                     }
-                    return Ok((draft.applied, committed.revision));
+                    return Ok((shown(draft.applied), committed.revision));
                 }
                 Err(refusal) => {
                     tracing::debug!(%refusal, "an apply lost a race and is planned again")
@@ -137,7 +145,7 @@ impl Verbs {
             work.map_err(|_| VerbError::Internal("the forecast of pods failed".into()))?
         };
         Ok(Planned {
-            applied,
+            applied: shown(applied),
             revision,
             forecast,
         })
@@ -187,7 +195,6 @@ impl Verbs {
             mut object,
             mut warnings,
         } = self.prepare_create(caller, &item.target, sent)?;
-        super::classes::check(view, &target, &object)?;
         let mut guard = Transaction::default();
         guard_create(&target, &mut guard);
         let own_namespace = all.iter().any(|other| {
@@ -234,7 +241,7 @@ impl Verbs {
     ) -> Result<(), VerbError> {
         self.authorize(caller, Verb::Patch, &item.target)?;
         let stored = current.value()?;
-        let body = merged(&item.target, &stored, &item.sent)?;
+        let body = merged(&item.target, &item.target.shown_value(&stored), &item.sent)?;
         let manner = Manner {
             verb: Verb::Patch,
             part: Part::Main,

@@ -1,6 +1,8 @@
 //! create: one new object.
 
-use super::{Verbs, check_fields, encoded, malformed, meta_mut, meta_text, namespace_key, settle};
+use super::{
+    Verbs, admission, check_fields, encoded, malformed, meta_mut, meta_text, namespace_key, settle,
+};
 use crate::admit::Admission;
 use crate::error::VerbError;
 use crate::limits::{CONFLICT_RETRIES, GENERATE_ATTEMPTS, GENERATE_PREFIX_BYTES};
@@ -50,7 +52,7 @@ impl Verbs {
             prepared.warnings.splice(0..0, warnings.iter().cloned());
             match self.store_new(prepared, options.dry_run).await {
                 Err(VerbError::AlreadyExists { .. }) if attempt < attempts => {}
-                done => return done,
+                done => return done.map(|written| written.shown(target)),
             }
         }
         Err(VerbError::Internal("no generated name was free".into()))
@@ -87,6 +89,7 @@ impl Verbs {
             object: Some(&mut object),
             current: None,
         })?;
+        admission::create(&self.replica.view(), &target, &mut object)?;
         let admitted = target
             .kind
             .create(object)
@@ -106,7 +109,6 @@ impl Verbs {
         } = prepared;
         for _ in 0..CONFLICT_RETRIES {
             let view = self.view_with_namespace(&target).await?;
-            super::classes::check(&view, &target, &object)?;
             let mut object = object.clone();
             let mut transaction = Transaction::default();
             guard_create(&target, &mut transaction);

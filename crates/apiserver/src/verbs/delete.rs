@@ -43,7 +43,9 @@ impl Verbs {
         options: &DeleteOptions,
     ) -> Result<Deleted, VerbError> {
         self.authorize(caller, Verb::Delete, target)?;
-        self.delete_unchecked(caller, target, options).await
+        let mut deleted = self.delete_unchecked(caller, target, options).await?;
+        deleted.json = target.shown_json(deleted.json);
+        Ok(deleted)
     }
 
     /// As [`Verbs::delete`], for a caller whose right to it was checked under another name (eviction).

@@ -20,13 +20,15 @@ impl Verbs {
         freshness: Freshness,
     ) -> Result<Arc<Object>, VerbError> {
         self.authorize(caller, Verb::Get, target)?;
-        if let Freshness::Exact(revision) = freshness {
-            return self.get_at(target, revision).await;
-        }
-        let view = self.view(freshness).await?;
-        view.get(&target.key())
-            .cloned()
-            .ok_or_else(|| target.not_found())
+        let found = if let Freshness::Exact(revision) = freshness {
+            self.get_at(target, revision).await?
+        } else {
+            let view = self.view(freshness).await?;
+            view.get(&target.key())
+                .cloned()
+                .ok_or_else(|| target.not_found())?
+        };
+        Ok(target.shown(found))
     }
 
     async fn get_at(&self, target: &Target, revision: Revision) -> Result<Arc<Object>, VerbError> {

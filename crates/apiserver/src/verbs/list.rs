@@ -122,7 +122,7 @@ impl Verbs {
         let source = self.source(token.as_ref(), options.freshness).await?;
         let after = token
             .as_ref()
-            .map(|token| Key::new(&target.descriptor().resource(), &token.ns, &token.name));
+            .map(|token| Key::new(&target.kind.storage(), &token.ns, &token.name));
         let limit = Limit {
             count: options.limit.unwrap_or(usize::MAX),
             bytes: options.bytes,
@@ -153,7 +153,11 @@ impl Verbs {
         }
         Ok(Listed {
             revision,
-            objects: page.objects,
+            objects: page
+                .objects
+                .into_iter()
+                .map(|object| target.shown(object))
+                .collect(),
             token: next,
             remaining: remaining.filter(|_| page.more),
         })
@@ -194,10 +198,7 @@ impl Verbs {
         let mut page = Page::default();
         loop {
             let (history, from) = (self.replica.history(), after.clone());
-            let (resource, scope) = (
-                target.descriptor().resource(),
-                target.scope().map(str::to_owned),
-            );
+            let (resource, scope) = (target.kind.storage(), target.scope().map(str::to_owned));
             let read = move || {
                 history.list_at(
                     &resource,
@@ -258,8 +259,7 @@ fn left(
     let before = match (token, source) {
         (Some(token), _) => token.left?,
         (None, Source::View(view)) => {
-            u64::try_from(view.count(&target.descriptor().resource(), target.scope()))
-                .unwrap_or(u64::MAX)
+            u64::try_from(view.count(&target.kind.storage(), target.scope())).unwrap_or(u64::MAX)
         }
         (None, Source::Past(_)) => return None,
     };

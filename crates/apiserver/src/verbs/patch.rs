@@ -32,7 +32,7 @@ impl Verbs {
         };
         let validation = options.validation;
         self.change(caller, target, manner, |stored| {
-            let mut body = patched(target, stored, &patch)?;
+            let mut body = patched(target, &target.shown_value(stored), &patch)?;
             settle(target, &mut body)?;
             if meta_text(&body, "name") != target.name {
                 return Err(wrong_name(target, meta_text(&body, "name")));
@@ -41,6 +41,7 @@ impl Verbs {
             Ok(Draft { body, warnings })
         })
         .await
+        .map(|written| written.shown(target))
     }
 }
 

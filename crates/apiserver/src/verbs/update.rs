@@ -1,7 +1,7 @@
 //! update: a whole object replaced, and the loop that every change of an existing object goes through.
 
 use super::create::json_of;
-use super::{Verbs, check_fields, encoded, malformed, meta_mut, meta_text, settle};
+use super::{Verbs, admission, check_fields, encoded, malformed, meta_mut, meta_text, settle};
 use crate::admit::Admission;
 use crate::error::VerbError;
 use crate::limits::CONFLICT_RETRIES;
@@ -78,6 +78,7 @@ impl Verbs {
             })
         })
         .await
+        .map(|written| written.shown(target))
     }
 
     /// Changes an object by what `draft` makes of the current one; again on a lost race, unless the
@@ -182,6 +183,7 @@ impl Verbs {
             object: Some(&mut body),
             current: Some(stored),
         })?;
+        admission::update(target, &mut body, stored);
         let admitted = target
             .kind
             .update(body, stored, manner.part)

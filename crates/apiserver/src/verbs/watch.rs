@@ -115,7 +115,7 @@ impl Verbs {
         };
         let watcher = Watcher {
             verbs: self.clone(),
-            resource: target.descriptor().resource(),
+            resource: target.kind.storage(),
             target: target.clone(),
             selection: options.selection,
             bookmarks: options.bookmarks,
@@ -147,6 +147,7 @@ impl Watcher {
                     .cloned()
                     .collect();
                 for object in initial {
+                    let object = self.target.shown(object);
                     let line = line(EventKind::Added, &object.json);
                     yield Ok(Event::Change { kind: EventKind::Added, object, line });
                 }
@@ -226,11 +227,14 @@ impl Watcher {
     fn of_set(&self, frames: &Frames) -> Vec<Event> {
         let events = frames.changes().filter_map(|(index, change)| {
             let kind = self.kind_of(change)?;
-            Some(Event::Change {
-                kind,
-                object: frames.object(index, kind),
-                line: frames.line(index, kind),
-            })
+            let object = self.target.shown(frames.object(index, kind));
+            // Lines are shared by those who watch the stored form.
+            let line = if self.target.kind.form().is_none() {
+                frames.line(index, kind)
+            } else {
+                line(kind, &object.json)
+            };
+            Some(Event::Change { kind, object, line })
         });
         events.collect()
     }

@@ -9,7 +9,7 @@ mod servers;
 mod suite;
 mod tls;
 
-use suite::behaviour::Stage;
+use suite::stage::Stage;
 
 async fn rest() -> Stage {
     let store = pontoon_state::Solo::new();

@@ -678,3 +678,20 @@ async fn a_refusal_of_an_unserved_subresource_has_details_as_kubectl_debug_expec
         answer.text
     );
 }
+
+#[tokio::test]
+async fn every_answer_about_endpoints_warns_once_that_they_are_deprecated() {
+    let rest = Rest::new(server().await, admin());
+    let expected =
+        "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+    let list = "/api/v1/namespaces/default/endpoints";
+    assert_eq!(rest.get(list).await.headers("warning"), [expected]);
+    let missing = rest.get(&format!("{list}/nope")).await;
+    assert_eq!(missing.code, 404);
+    assert_eq!(missing.headers("warning"), [expected]);
+    let body = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "x"}});
+    let made = rest.post(list, &body).await;
+    assert_eq!((made.code, made.headers("warning")), (201, vec![expected]));
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    assert!(rest.get(slices).await.headers("warning").is_empty());
+}

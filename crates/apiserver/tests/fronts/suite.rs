@@ -5,6 +5,7 @@ pub mod behaviour;
 pub mod front;
 pub mod grpc;
 pub mod rest;
+pub mod stage;
 
 use pontoon_apiserver::authenticate::administrator;
 use pontoon_apiserver::authorize::BuiltIn;
