@@ -17,11 +17,14 @@ mod netns;
 mod processes;
 #[path = "harness/script.rs"]
 mod script;
+#[path = "harness/servers.rs"]
+mod servers;
 
 pub use cluster::{Cluster, Output, User};
 pub use netns::{NetworkNamespace, NetworkTraces};
 pub use processes::{Process, control_groups_of, mounts_below, processes_of};
 pub use script::Script;
+pub use servers::Servers;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

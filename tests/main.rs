@@ -6,6 +6,7 @@ mod containers;
 mod crash;
 mod dev;
 mod grpc;
+mod ha;
 mod kube_rs;
 mod kubectl;
 mod layers;

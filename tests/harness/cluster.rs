@@ -474,7 +474,7 @@ fn remove_control_groups(groups: &[PathBuf]) {
 }
 
 /// Runs a prepared command to its end.
-fn finish(mut command: Command, input: &str) -> Output {
+pub(crate) fn finish(mut command: Command, input: &str) -> Output {
     let shown = format!("{command:?}");
     let mut child = command
         .spawn()
@@ -493,7 +493,7 @@ fn finish(mut command: Command, input: &str) -> Output {
     }
 }
 
-fn code(status: std::process::ExitStatus) -> i32 {
+pub(crate) fn code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status
         .code()

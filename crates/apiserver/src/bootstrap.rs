@@ -8,8 +8,10 @@ use crate::server::ApiServer;
 use pontoon_api::decode::Document;
 use pontoon_api::kinds;
 use pontoon_state::Key;
+use pontoon_state::records::{self, Wish};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 
 /// Kubernetes' initial namespaces.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -40,14 +42,42 @@ pub async fn bootstrap(server: &ApiServer) -> Result<(), VerbError> {
         },
     });
     create(server, &caller, "v1", "Service", "default", service).await?;
-    // Pods could not reach a loopback address, and Kubernetes allows none in endpoints.
-    match server
-        .advertise
-        .filter(|advertise| !advertise.ip().is_loopback() && !advertise.ip().is_unspecified())
-    {
-        Some(advertise) => endpoints(server, &caller, advertise).await,
-        None => Ok(()),
+    match reachable(server) {
+        addresses if addresses.is_empty() => Ok(()),
+        addresses => endpoints(server, &caller, &addresses, port).await,
     }
+}
+
+/// Where pods reach the servers that share this one's port: an EndpointSlice has one port for all. Pods could not reach a
+/// loopback address, and Kubernetes allows none in endpoints.
+fn reachable(server: &ApiServer) -> BTreeSet<IpAddr> {
+    let Some(own) = server.advertise else {
+        return BTreeSet::new();
+    };
+    let members = records::members(&server.verbs.replica.view()).into_iter();
+    let others = members
+        .filter(|(_, member)| member.wish != Wish::Removed)
+        .filter_map(|(_, member)| member.api_address.parse().ok());
+    others
+        .chain([own])
+        .filter(|address: &SocketAddr| address.port() == own.port())
+        .map(|address| address.ip())
+        .filter(|address| address.is_ipv4() == own.is_ipv4())
+        .filter(|address| !address.is_loopback() && !address.is_unspecified())
+        .collect()
+}
+
+/// Whether the `kubernetes` service leads to all servers, and to no others.
+fn leads_right(server: &ApiServer) -> bool {
+    let key = Key::new("endpointslices.discovery.k8s.io", "default", "kubernetes");
+    let view = server.verbs.replica.view();
+    let slice = view.get(&key).and_then(|slice| slice.value().ok());
+    let listed = slice
+        .as_ref()
+        .and_then(|slice| slice["endpoints"].as_array());
+    let listed = listed.into_iter().flatten();
+    let addresses = listed.filter_map(|endpoint| endpoint["addresses"][0].as_str()?.parse().ok());
+    addresses.collect::<BTreeSet<IpAddr>>() == reachable(server)
 }
 
 /// Puts back what a user deletes of it, while this replica leads: Kubernetes' control plane does the same. Runs until the
@@ -66,7 +96,7 @@ pub(crate) async fn maintain(server: std::sync::Arc<ApiServer>) {
             .view()
             .get(&Key::new("services", "default", "kubernetes"))
             .is_none();
-        if missing
+        if (missing || !leads_right(&server))
             && replica.leadership().ready
             && let Err(error) = bootstrap(&server).await
         {
@@ -75,24 +105,27 @@ pub(crate) async fn maintain(server: std::sync::Arc<ApiServer>) {
     }
 }
 
-/// Where the service leads: this server.
+/// Where the service leads: the servers.
 async fn endpoints(
     server: &ApiServer,
     caller: &Caller,
-    advertise: SocketAddr,
+    addresses: &BTreeSet<IpAddr>,
+    port: u16,
 ) -> Result<(), VerbError> {
-    let (address, port) = (advertise.ip().to_string(), advertise.port());
+    let is_v4 = addresses.iter().all(IpAddr::is_ipv4);
+    let ready = |address: &IpAddr| json!({"addresses": [address.to_string()], "conditions": {"ready": true}});
+    let whole_of = |address: &IpAddr| json!({"ip": address.to_string()});
     let metadata = json!({"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}});
     let ports = json!([{"name": "https", "port": port, "protocol": "TCP"}]);
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
-        "addressType": if advertise.is_ipv4() { "IPv4" } else { "IPv6" },
-        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}], "ports": ports,
+        "addressType": if is_v4 { "IPv4" } else { "IPv6" },
+        "endpoints": addresses.iter().map(ready).collect::<Vec<_>>(), "ports": ports,
     });
     let whole = json!({
         "apiVersion": "v1", "kind": "Endpoints",
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
+        "subsets": [{"addresses": addresses.iter().map(whole_of).collect::<Vec<_>>(), "ports": ports}],
     });
     let documents = [slice, whole].map(|value| Document {
         value,

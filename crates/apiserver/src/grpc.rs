@@ -4,6 +4,7 @@
 
 mod cluster;
 mod convert;
+mod join;
 mod objects;
 mod pods;
 
@@ -11,13 +12,26 @@ use crate::server::ApiServer;
 use pontoon_wire::MAX_MESSAGE_BYTES;
 use pontoon_wire::node::v1::nodes_server::NodesServer;
 use pontoon_wire::pontoon::v1::cluster_server::ClusterServer;
+use pontoon_wire::pontoon::v1::join_server::JoinServer;
 use pontoon_wire::pontoon::v1::objects_server::ObjectsServer;
 use pontoon_wire::pontoon::v1::pods_server::PodsServer;
 use std::sync::Arc;
 use tonic::service::Routes;
 
-/// The one service that answers without a certificate.
-pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/";
+/// What answers without a certificate: health, and joining, for which a token stands.
+const OPEN: [&str; 3] = [
+    "/grpc.health.v1.Health/",
+    "/pontoon.v1.Join/Server",
+    "/pontoon.v1.Join/Agent",
+];
+
+/// Whether a path answers without a certificate.
+pub(crate) fn is_open(path: &str) -> bool {
+    OPEN.iter().any(|open| {
+        path.strip_prefix(open)
+            .is_some_and(|rest| open.ends_with('/') || rest.is_empty())
+    })
+}
 
 /// Every gRPC service of a server.
 ///
@@ -50,6 +64,7 @@ pub fn routes(server: &Arc<ApiServer>) -> Routes {
     .add_service(ClusterServer::new(cluster::ClusterFront::new(
         server.clone(),
     )))
+    .add_service(JoinServer::new(join::JoinFront::new(server.clone())))
     .add_service(
         NodesServer::new(server.nodes.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
     )

@@ -9,7 +9,7 @@
 //! - an error becomes a Status or a code in [`respond`] and nowhere else;
 //! - every write is conditional on what it was made from;
 //! - nobody is waited for: a slow watcher is dropped, a full server says 429;
-//! - without a client certificate there is health and nothing else.
+//! - without a client certificate there is health, and joining for who has a token, and nothing else.
 
 pub mod admit;
 pub mod authenticate;
@@ -23,6 +23,7 @@ pub mod limits;
 mod metrics;
 pub mod node_service;
 pub mod planner;
+pub mod registrar;
 pub mod request;
 pub mod respond;
 pub mod rest;
@@ -36,5 +37,6 @@ pub use bootstrap::bootstrap;
 pub use error::VerbError;
 pub use node_service::{Alone, NodeLiveness, NodeService, Others};
 pub use planner::Planner;
+pub use registrar::{Registrar, RegistrarError};
 pub use serve::serve;
 pub use server::{ApiServer, Parts};

@@ -134,3 +134,24 @@ pub const FORECASTS: usize = 1;
 
 /// How often it is looked whether the cluster's own objects are there: as often as Kubernetes does for its service.
 pub const BOOTSTRAP_PERIOD: Duration = Duration::from_secs(10);
+
+/// How long a join token lasts that is asked no other time for: a working day and a night.
+pub const TOKEN_TTL: Duration = Duration::from_hours(24);
+
+/// How long a join token lasts at most: who needs one later makes another.
+pub const TOKEN_TTL_MAX: Duration = Duration::from_hours(7 * 24);
+
+/// Join tokens kept at once: a fleet's nodes may join on one day.
+pub const TOKENS: usize = 10_000;
+
+/// Servers of a cluster at once: five survive two failures; two more leave room to replace some.
+pub const MEMBERS: usize = 7;
+
+/// How long a request waits for the membership to become as it wishes: below a client's patience (the CLI's is 30 s).
+pub const MEMBERSHIP_WAIT: Duration = Duration::from_secs(20);
+
+/// How often it looks.
+pub const MEMBERSHIP_POLL: Duration = Duration::from_millis(100);
+
+/// How long ago a member may have been heard by the leader and count as there, in milliseconds.
+pub const HEARD_RECENTLY_MS: u64 = 2_000;

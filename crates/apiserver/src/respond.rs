@@ -2,6 +2,7 @@
 
 use crate::error::VerbError;
 use crate::limits::STATUS_TRAILER_BYTES;
+use crate::registrar::RegistrarError;
 use pontoon_api::status::Reason;
 use serde_json::{Map, Value, json};
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
@@ -186,6 +187,27 @@ pub fn grpc(error: &VerbError) -> tonic::Status {
         BinaryMetadataValue::from_bytes(object.to_string().as_bytes()),
     );
     tonic::Status::with_metadata(grpc_code(error), message, metadata)
+}
+
+/// The gRPC status of a refusal of the administration.
+#[must_use]
+pub fn registrar(error: &RegistrarError) -> tonic::Status {
+    use tonic::Code;
+    let code = match error {
+        RegistrarError::Store(error) => return grpc(error),
+        RegistrarError::Invalid(_) => Code::InvalidArgument,
+        RegistrarError::Denied(_) => Code::PermissionDenied,
+        RegistrarError::NotFound(_) => Code::NotFound,
+        RegistrarError::Refused(_) => Code::FailedPrecondition,
+        RegistrarError::Pending(_) => Code::DeadlineExceeded,
+    };
+    tonic::Status::new(code, error.to_string())
+}
+
+impl From<RegistrarError> for tonic::Status {
+    fn from(error: RegistrarError) -> Self {
+        registrar(&error)
+    }
 }
 
 impl From<VerbError> for tonic::Status {

@@ -58,7 +58,7 @@ impl Service {
             return rest::handle(self.server.clone(), request).await;
         }
         let known = request.extensions().get::<Identity>().is_some();
-        if !known && !request.uri().path().starts_with(grpc::HEALTH) {
+        if !known && !grpc::is_open(request.uri().path()) {
             return respond::grpc(&VerbError::Unauthorized).into_http::<Body>();
         }
         match self.routes.clone().oneshot(request).await {

@@ -5,10 +5,12 @@ use crate::authorize::Authorizer;
 use crate::gates::Gates;
 use crate::node_service::{NodeLiveness, NodeService, Others};
 use crate::planner::Planner;
+use crate::registrar::{Registrar, Settings};
 use crate::rest::{Discovery, OpenApi};
 use crate::services::{RangeError, ServiceAddresses};
 use crate::verbs::Verbs;
-use pontoon_state::Replica;
+use pontoon_identity::Authorities;
+use pontoon_state::{Membership, Replica};
 use pontoon_telemetry::{Health, Metrics};
 use pontoon_world::World;
 use std::net::SocketAddr;
@@ -43,6 +45,10 @@ pub struct Parts {
     pub metrics: Metrics,
     /// The cluster's id, for `Cluster.Status`.
     pub cluster_id: String,
+    /// What only the leader knows or can do.
+    pub membership: Arc<dyn Membership>,
+    /// What certificates for those who join are signed with; without them nobody joins.
+    pub authorities: Option<Arc<Authorities>>,
     /// Pontoon's version.
     pub version: String,
 }
@@ -57,6 +63,7 @@ pub struct ApiServer {
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
     pub(crate) cluster_id: String,
+    pub(crate) registrar: Registrar,
     pub(crate) version: String,
     pub(crate) advertise: Option<SocketAddr>,
     /// Cancelled when the server stops: watches and sessions end.
@@ -80,6 +87,18 @@ impl ApiServer {
         crate::metrics::describe();
         let addresses = ServiceAddresses::parse(&parts.service_cidr)?;
         let stopping = CancellationToken::new();
+        let registrar = Registrar::new(
+            parts.replica.clone(),
+            parts.membership,
+            parts.authorities,
+            parts.world.clone(),
+            parts.cluster_id.clone(),
+            Settings {
+                service_cidr: parts.service_cidr,
+                pod_cidr: parts.pod_cidr.clone(),
+                cluster_domain: parts.cluster_domain.clone(),
+            },
+        );
         let verbs = Arc::new(Verbs::new(
             parts.replica,
             parts.world,
@@ -104,6 +123,7 @@ impl ApiServer {
             discovery: Discovery::new(),
             openapi: OpenApi::new(),
             cluster_id: parts.cluster_id,
+            registrar,
             version: parts.version,
             advertise: parts.advertise,
             stopping,
@@ -120,6 +140,17 @@ impl ApiServer {
     #[must_use]
     pub const fn nodes(&self) -> &NodeService {
         &self.nodes
+    }
+
+    /// Ends watches, sessions and what the server does by itself, also when it never served a listener.
+    pub fn end(&self) {
+        self.stopping.cancel();
+    }
+
+    /// The cluster's own administration.
+    #[must_use]
+    pub const fn registrar(&self) -> &Registrar {
+        &self.registrar
     }
 
     /// When each node was last heard of by this server: soft state, for the node-health controller.

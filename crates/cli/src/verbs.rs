@@ -3,6 +3,7 @@
 pub mod annotate;
 pub mod api_resources;
 pub mod apply;
+pub mod cluster;
 pub mod completion;
 pub mod create;
 pub mod delete;
@@ -79,6 +80,9 @@ pub enum Verb {
     PortForward(port_forward::PortForwardArgs),
     /// List every type of object.
     ApiResources(api_resources::ApiResourcesArgs),
+    /// Look after the servers themselves.
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
     /// Print the versions of client and server.
     Version(version::VersionArgs),
     /// Print a completion script for a shell.
@@ -143,6 +147,7 @@ pub(crate) async fn perform(
         Verb::Exec(args) => args.run(session, console).await,
         Verb::PortForward(args) => args.run(session, console).await,
         Verb::ApiResources(args) => args.run(session, console).await,
+        Verb::Cluster(args) => args.run(session, console).await,
         Verb::Version(_) | Verb::Completion(_) => {
             Err(CliError::usage("this verb needs no cluster"))
         }

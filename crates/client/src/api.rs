@@ -413,7 +413,12 @@ impl Client {
         self.call(call, message, send).await
     }
 
-    async fn call<M, T, F, Fut>(&self, call: Call, message: M, send: F) -> Result<T, ClientError>
+    pub(crate) async fn call<M, T, F, Fut>(
+        &self,
+        call: Call,
+        message: M,
+        send: F,
+    ) -> Result<T, ClientError>
     where
         M: Clone,
         F: Fn(Connection, Request<M>) -> Fut,

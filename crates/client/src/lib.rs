@@ -13,6 +13,7 @@
 //! - nothing is buffered without bound: a reader who does not read stops the sender.
 
 pub mod api;
+mod cluster;
 pub mod error;
 mod failover;
 pub mod limits;

@@ -150,7 +150,10 @@ impl Transport {
     /// See [`ConfigError`].
     pub fn from_kubeconfig(kubeconfig: &Kubeconfig, user_agent: &str) -> Result<Self, ConfigError> {
         Self::new(&Config {
-            servers: vec![kubeconfig.server.clone()],
+            servers: std::iter::once(&kubeconfig.server)
+                .chain(&kubeconfig.others)
+                .cloned()
+                .collect(),
             server_name: kubeconfig.server_name.clone(),
             tls: kubeconfig.client_config(tls::GRPC_PROTOCOLS)?,
             user_agent: user_agent.to_owned(),

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::disk::{Disk, RaftLog, StateDisk};
 use crate::limits::{TASK_END, TASK_END_POLL};
 use crate::log_store::LogStore;
-use crate::membership::MembershipError;
+use crate::membership::{self, MembershipError};
 use crate::metrics;
 use crate::network::Network;
 use crate::peers::Peers;
@@ -29,7 +29,7 @@ use pontoon_state::{
 use pontoon_storage::Identity;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// A replica cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,7 @@ pub struct Consensus {
     closing: watch::Sender<bool>,
     observer: JoinHandle<()>,
     comparing: JoinHandle<()>,
+    keepers: parking_lot::Mutex<JoinSet<()>>,
     // Behind everything that uses the directory: it holds the lock.
     pub(crate) space: Arc<Space>,
 }
@@ -147,7 +148,7 @@ impl Consensus {
             config.node,
             progress.clone(),
             leads,
-            failed,
+            failed.clone(),
         ));
         let consensus = Arc::new_cyclic(|this| Self {
             comparing: tokio::spawn(agreement::compare(this.clone(), config.tuning.compare)),
@@ -165,9 +166,15 @@ impl Consensus {
             fatal,
             closing: watch::Sender::new(false),
             observer,
+            keepers: parking_lot::Mutex::new(JoinSet::new()),
             space: Arc::new(Space::new(room)),
         });
         consensus.start(&config).await?;
+        let mut keepers = consensus.keepers.lock();
+        let weak = || Arc::downgrade(&consensus);
+        keepers.spawn(membership::drive(weak(), consensus.leadership.clone()));
+        keepers.spawn(membership::observe(weak(), failed));
+        drop(keepers);
         Ok(consensus)
     }
 
@@ -210,6 +217,7 @@ impl Consensus {
             agreement: self.agreement.clone(),
             feed: self.feed.clone(),
             beside: None,
+            progress: self.progress.clone(),
         }
     }
 
@@ -233,6 +241,9 @@ impl Consensus {
         self.closing.send_replace(true);
         self.observer.abort();
         self.comparing.abort();
+        // They hold the replica while they work, and with it the directory.
+        let mut keepers = std::mem::take(&mut *self.keepers.lock());
+        keepers.shutdown().await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the Raft task ended badly");
         }

@@ -45,7 +45,7 @@ pub use beside::{PeerError, UnreachablePeer};
 pub use config::{Config, Tuning};
 pub use consensus::{Consensus, OpenError};
 pub use disk::Disk;
-pub use membership::MembershipError;
+pub use membership::{MembershipError, Standing};
 pub use server::serve;
 pub use service::Service;
 pub use tls::TlsParts;

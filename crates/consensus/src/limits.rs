@@ -64,3 +64,25 @@ pub const RESERVED_BYTES: u64 = 64 << 20;
 
 /// How long an answer about free space is good for. At the speed of a fast disk the reserve lasts longer.
 pub const SPACE_CHECK: Duration = Duration::from_millis(200);
+
+/// How often the membership is compared with the records while they differ, and at most when the store changes.
+pub const MEMBERSHIP_PERIOD: Duration = Duration::from_millis(200);
+
+/// How long one step of the membership may take before it is looked at again: a step needs a majority, and goes on by itself.
+pub const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How far behind the leader a member may be and count as caught up, in log entries: the work of a fraction of a second.
+pub const CAUGHT_UP_ENTRIES: u64 = 1_000;
+
+/// How long ago a member may have been heard and count as there, in milliseconds: many heartbeats, and less than a person
+/// notices.
+pub const HEARD_RECENTLY: u64 = 2_000;
+
+/// How long a successor may take to be elected. It needs one round of votes.
+pub const TRANSFER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long another member may take to answer a question about the membership.
+pub const ASK_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long a member is without a leader before it asks whether it still is one: several elections.
+pub const LEADERLESS: Duration = Duration::from_secs(3);

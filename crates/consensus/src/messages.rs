@@ -109,7 +109,7 @@ pub(crate) struct SnapshotHeader {
 /// What a replica asks another, beside Raft's own messages.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Forward {
-    #[prost(oneof = "Request", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Request", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub request: Option<Request>,
 }
 
@@ -125,6 +125,15 @@ pub(crate) enum Request {
     /// What the leader found in the answers.
     #[prost(message, tag = "4")]
     Judgement(Judgement),
+    /// Whether the sender may take part; true when its log is empty.
+    #[prost(bool, tag = "5")]
+    Standing(bool),
+    /// What the leader knows of each member.
+    #[prost(bool, tag = "6")]
+    Progress(bool),
+    /// To hand leadership to this member; zero for whichever is furthest.
+    #[prost(uint64, tag = "7")]
+    Transfer(u64),
 }
 
 /// Asks for the digest of the state at a revision.
@@ -155,6 +164,26 @@ pub(crate) struct Report {
     pub digest: Bytes,
 }
 
+/// What the leader knows of the members.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Progresses {
+    #[prost(message, repeated, tag = "1")]
+    pub members: Vec<MemberProgress>,
+}
+
+/// What the leader knows of a member.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct MemberProgress {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(uint64, tag = "2")]
+    pub matched: u64,
+    #[prost(uint64, optional, tag = "3")]
+    pub heard_ms: Option<u64>,
+    #[prost(bool, tag = "4")]
+    pub voter: bool,
+}
+
 /// A forwarded proposal.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Propose {
@@ -169,7 +198,7 @@ pub(crate) struct Propose {
 /// What the leader answers.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Forwarded {
-    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub answer: Option<Answer>,
 }
 
@@ -193,6 +222,17 @@ pub(crate) enum Answer {
     /// It is taken note of.
     #[prost(bool, tag = "6")]
     Noted(bool),
+    /// The sender may take part.
+    #[prost(bool, tag = "7")]
+    Admitted(bool),
+    #[prost(message, tag = "8")]
+    Progress(Progresses),
+    /// This member leads.
+    #[prost(uint64, tag = "9")]
+    Transferred(u64),
+    /// It must not be, and asking again does not help.
+    #[prost(string, tag = "10")]
+    Declined(String),
 }
 
 fn required<T>(value: Option<T>, what: &str) -> Result<T, DecodeError> {

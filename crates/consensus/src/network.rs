@@ -100,7 +100,14 @@ impl Link {
 
     fn failed(&self, status: &Status) -> RpcError {
         self.peers.forget(self.target, self.lane);
+        self.note_refusal(status);
         RPCError::Unreachable(Unreachable::new(status))
+    }
+
+    fn note_refusal(&self, status: &Status) {
+        if status.code() == tonic::Code::PermissionDenied {
+            self.peers.refuse();
+        }
     }
 
     async fn client(
@@ -131,6 +138,7 @@ impl Link {
                 Ok(answer) => self.open(answer.into_inner()),
                 Err(status) => {
                     self.peers.forget(self.target, Lane::Control);
+                    self.note_refusal(&status);
                     Err(RPCError::Unreachable(Unreachable::new(&status)))
                 }
             }

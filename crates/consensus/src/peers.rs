@@ -9,8 +9,9 @@ use pontoon_identity::Member;
 use pontoon_wire::MAX_MESSAGE_BYTES;
 use pontoon_wire::raft::v1::Envelope;
 use pontoon_wire::raft::v1::raft_client::RaftClient;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use tokio::sync::Notify;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 /// One connection for each peer and use, made when needed.
@@ -20,6 +21,9 @@ pub(crate) struct Peers {
     tls: Option<TlsParts>,
     dialer: Arc<dyn Dialer>,
     channels: Mutex<HashMap<(u64, Lane), (String, Channel)>>,
+    /// Those whose messages are refused.
+    banished: Mutex<BTreeSet<u64>>,
+    refused: Notify,
 }
 
 /// What a connection is for: bulk must not hold up heartbeats.
@@ -59,7 +63,29 @@ impl Peers {
             tls,
             dialer,
             channels: Mutex::new(HashMap::new()),
+            banished: Mutex::new(BTreeSet::new()),
+            refused: Notify::new(),
         }
+    }
+
+    /// Refuses messages of these members from here on, and of no others.
+    pub(crate) fn banish(&self, members: BTreeSet<u64>) {
+        *self.banished.lock() = members;
+    }
+
+    /// Whether a member's messages are refused.
+    pub(crate) fn is_banished(&self, member: u64) -> bool {
+        self.banished.lock().contains(&member)
+    }
+
+    /// Another member refused to hear this one: it may have been removed.
+    pub(crate) fn refuse(&self) {
+        self.refused.notify_one();
+    }
+
+    /// Waits until another member refuses to hear this one.
+    pub(crate) async fn was_refused(&self) {
+        self.refused.notified().await;
     }
 
     /// A message to `peer`.

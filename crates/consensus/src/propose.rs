@@ -184,13 +184,11 @@ impl Consensus {
                 Err(AskError::Lost(reason)) => Attempt::Unknown(reason, term),
                 Ok(Answer::Refused(reason)) => Attempt::Again(reason),
                 Ok(Answer::Unknown(reason)) => Attempt::Unknown(reason, term),
-                Ok(Answer::ReadIndex(_) | Answer::Digest(_) | Answer::Noted(_)) => {
-                    Attempt::Unknown("the leader answered another question".into(), term)
-                }
                 Ok(Answer::Committed(at)) => {
                     record(at.term, at.index);
                     Attempt::Unknown("it is committed, and was not applied here in time".into(), term)
                 }
+                Ok(_) => Attempt::Unknown("the leader answered another question".into(), term),
             },
             () = self.outlived(term, deadline) => Attempt::Unknown("the leader did not answer".into(), term),
         }
@@ -241,21 +239,32 @@ impl Consensus {
                 "the address of member {leader} is not known"
             )));
         };
-        let mut client = self
-            .peers
-            .client(leader, &address, Lane::Log)
+        self.ask_at(leader, &address, request, deadline).await
+    }
+
+    /// Asks the member at an address something.
+    pub(crate) async fn ask_at(
+        &self,
+        member: u64,
+        address: &str,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Answer, AskError> {
+        let client = self.peers.client(member, address, Lane::Log);
+        let mut client = tokio::time::timeout_at(deadline, client)
             .await
+            .map_err(|_| AskError::NotSent(format!("{address} does not answer")))?
             .map_err(|error| AskError::NotSent(error.to_string()))?;
         let body = Forward {
             request: Some(request),
         }
         .encode_to_vec();
-        let call = client.forward(self.peers.envelope(leader, body.into()));
+        let call = client.forward(self.peers.envelope(member, body.into()));
         let answer = tokio::time::timeout_at(deadline, call).await;
         let answer =
             answer.map_err(|_| AskError::Lost("the leader did not answer in time".into()))?;
         let envelope = answer.map_err(|status| {
-            self.peers.forget(leader, Lane::Log);
+            self.peers.forget(member, Lane::Log);
             if was_not_sent(&status) {
                 AskError::NotSent(status.to_string())
             } else {

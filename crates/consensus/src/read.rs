@@ -83,9 +83,7 @@ impl Consensus {
             Some(leader) => match self.ask(leader, Request::ReadIndex(true), deadline).await {
                 Ok(Answer::ReadIndex(index)) => Ok(index),
                 Ok(Answer::Refused(reason) | Answer::Unknown(reason)) => Err(reason),
-                Ok(Answer::Committed(_) | Answer::Digest(_) | Answer::Noted(_)) => {
-                    Err("the leader answered another question".into())
-                }
+                Ok(_) => Err("the leader answered another question".into()),
                 Err(AskError::NotSent(reason) | AskError::Lost(reason)) => Err(reason),
             },
         }

@@ -6,6 +6,7 @@
 use crate::agreement::Agreement;
 use crate::disk::{SnapshotData, StateDisk};
 use crate::durable::{At, VoteForm};
+use crate::membership;
 use crate::messages::{
     self, Answer, Forward, Forwarded, Request as ForwardRequest, SnapshotHeader,
 };
@@ -15,7 +16,7 @@ use crate::propose;
 use crate::read;
 use crate::server::Caller;
 use crate::space::Space;
-use crate::state_machine::blocking;
+use crate::state_machine::{Progress, blocking};
 use crate::types::{Proposal, Raft, TypeConfig};
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use openraft::raft::AppendEntriesRequest;
@@ -29,6 +30,7 @@ use pontoon_wire::raft::v1::raft_server;
 use pontoon_wire::raft::v1::{Envelope, FileChunk, SnapshotFrame, snapshot_frame::Frame};
 use prost::Message as _;
 use std::sync::{Arc, Weak};
+use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -42,6 +44,7 @@ pub struct Service {
     pub(crate) agreement: Arc<Agreement>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) beside: Option<Routes>,
+    pub(crate) progress: watch::Receiver<Progress>,
 }
 
 impl std::fmt::Debug for Service {
@@ -76,8 +79,28 @@ fn stopped(error: impl std::fmt::Display) -> Status {
     Status::unavailable(error.to_string())
 }
 
-/// Checks an envelope; gives its body.
+/// Checks an envelope, and that its sender is a member still; gives its body.
 fn open(
+    peers: &Peers,
+    sender: Option<&Member>,
+    envelope: Envelope,
+) -> Result<bytes::Bytes, Status> {
+    let from = envelope.from;
+    let body = addressed(peers, sender, envelope)?;
+    welcome(peers, from)?;
+    Ok(body)
+}
+
+/// Refuses who was removed.
+fn welcome(peers: &Peers, from: u64) -> Result<(), Status> {
+    if peers.is_banished(from) {
+        return Err(Status::permission_denied(membership::removed(from)));
+    }
+    Ok(())
+}
+
+/// Checks whose an envelope is and for whom; gives its body.
+fn addressed(
     peers: &Peers,
     sender: Option<&Member>,
     envelope: Envelope,
@@ -142,7 +165,7 @@ impl Service {
         blocking(|| incoming.finish()).map_err(|error| failed(&error))
     }
 
-    async fn forwarded(&self, request: ForwardRequest) -> Answer {
+    async fn forwarded(&self, from: u64, request: ForwardRequest) -> Answer {
         match request {
             ForwardRequest::Compare(request) => {
                 let revision = Revision(request.revision);
@@ -152,7 +175,17 @@ impl Service {
                 self.agreement.learn(self.peers.me.id, &judgement);
                 return Answer::Noted(true);
             }
-            ForwardRequest::Propose(_) | ForwardRequest::ReadIndex(_) => {}
+            ForwardRequest::Standing(empty) => {
+                return membership::standing_of(
+                    &self.raft,
+                    &self.feed,
+                    &self.progress,
+                    from,
+                    empty,
+                )
+                .await;
+            }
+            _ => {}
         }
         if let Some(trouble) = self.agreement.diverged() {
             return Answer::Refused(trouble);
@@ -188,9 +221,11 @@ impl Service {
                 Ok(index) => Answer::ReadIndex(index),
                 Err(detail) => Answer::Refused(detail),
             },
-            ForwardRequest::Compare(_) | ForwardRequest::Judgement(_) => {
-                Answer::Refused("this is asked of any member".into())
+            ForwardRequest::Progress(_) => membership::answer_progress(&self.raft),
+            ForwardRequest::Transfer(to) => {
+                membership::answer_transfer(&self.raft, self.peers.me.id, to).await
             }
+            _ => Answer::Refused("this is asked of any member".into()),
         }
     }
 
@@ -337,13 +372,17 @@ impl raft_server::Raft for Service {
     async fn forward(&self, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
         let (sender, envelope) = (sender(&request), request.into_inner());
         let from = envelope.from;
-        let message =
-            Forward::decode(open(&self.peers, sender.as_ref(), envelope)?).map_err(garbled)?;
-        let request = message
+        let body = addressed(&self.peers, sender.as_ref(), envelope)?;
+        let request = Forward::decode(body)
+            .map_err(garbled)?
             .request
             .ok_or_else(|| Status::invalid_argument("nothing is asked"))?;
+        // Who was removed may ask one thing: why nobody listens.
+        if !matches!(request, ForwardRequest::Standing(_)) {
+            welcome(&self.peers, from)?;
+        }
         let answer = Forwarded {
-            answer: Some(self.forwarded(request).await),
+            answer: Some(self.forwarded(from, request).await),
         };
         Ok(self.answer(from, answer.encode_to_vec().into()))
     }

@@ -9,13 +9,14 @@ use crate::{
     files::{self, FileError, Readers},
     lifetime,
     pem::{self, PemError},
+    token::Pin,
 };
 use jiff::Timestamp;
 use pontoon_api::NodeName;
 use pontoon_world::World;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::{CertificateDer, DnsName};
 use std::{
@@ -78,6 +79,9 @@ pub enum IssueError {
     /// A name cannot stand in a certificate.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     Name(String),
+    /// It is no request for a certificate, or not of who has its key.
+    #[error("not a certificate request (PKCS #10, PEM) signed with its own key")]
+    Request(#[source] rcgen::Error),
     /// Signing failed.
     #[error("cannot sign a certificate")]
     Sign(#[source] rcgen::Error),
@@ -113,6 +117,51 @@ impl Authorities {
             peers: PeerAuthority(Authority::open(directory, "peer", world)?),
         })
     }
+
+    /// Writes the authorities of a cluster that exists, for a server that joins it. What is there already is replaced:
+    /// it was written by an earlier attempt, and has signed nothing.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing is left that [`Authorities::open`] would take for whole.
+    pub fn install(directory: &Path, cluster: &Handed, peers: &Handed) -> Result<(), OpenError> {
+        files::make_directory(directory)?;
+        for (name, handed) in [("cluster", cluster), ("peer", peers)] {
+            pem::certificates(
+                &format!("the {name} authority"),
+                handed.certificate.as_bytes(),
+            )?;
+            pem::private_key(&format!("the {name} authority"), handed.key.as_bytes())?;
+            let path = |end: &str| directory.join(format!("{name}-ca.{end}"));
+            files::write(&path("key"), handed.key.as_bytes(), Readers::Owner)?;
+            files::write(
+                &path("crt"),
+                handed.certificate.as_bytes(),
+                Readers::Everyone,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Both, as one server hands them to another that joins.
+    #[must_use]
+    pub fn hand_over(&self) -> (Handed, Handed) {
+        (self.cluster.0.hand_over(), self.peers.0.hand_over())
+    }
+}
+
+/// An authority on its way from one server to another, as PEM. Whoever has it is trusted with everything.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Handed {
+    /// The certificate to trust.
+    pub certificate: String,
+    /// The key that signs.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Handed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handed").finish_non_exhaustive()
+    }
 }
 
 /// Signs what clients and API servers show each other.
@@ -140,7 +189,8 @@ impl ClusterAuthority {
         let mut params = leaf("pontoon-server", None, lifetime::MACHINE, now);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names = names.alternative_names()?;
-        self.0.sign(&params)
+        // With the authority itself: who joins knows nothing but its hash, and must see what was hashed.
+        self.0.sign_with_chain(&params)
     }
 
     /// For a person who may do everything.
@@ -163,14 +213,30 @@ impl ClusterAuthority {
     /// # Errors
     /// See [`IssueError`].
     pub fn node(&self, name: &NodeName, now: Timestamp) -> Result<Credentials, IssueError> {
-        let mut params = leaf(
-            &format!("{NODE_PREFIX}{name}"),
-            Some(NODES),
-            lifetime::MACHINE,
-            now,
-        );
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.0.sign(&params)
+        self.0.sign(&of_node(name, now))
+    }
+
+    /// For a node's agent that keeps its key to itself: the certificate as PEM. Nothing of the request counts but the key,
+    /// whose possession it proves.
+    ///
+    /// # Errors
+    /// [`IssueError::Request`] when it is not one, and see there.
+    pub fn node_of_request(
+        &self,
+        request_pem: &str,
+        name: &NodeName,
+        now: Timestamp,
+    ) -> Result<String, IssueError> {
+        let request =
+            CertificateSigningRequestParams::from_pem(request_pem).map_err(IssueError::Request)?;
+        let certificate = of_node(name, now).signed_by(&request.public_key, &self.0.issuer)?;
+        Ok(certificate.pem())
+    }
+
+    /// What a join token pins: the SHA-256 of the certificate.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        Pin::of(&self.0.certificate)
     }
 }
 
@@ -255,8 +321,35 @@ impl ServerNames {
     }
 }
 
+/// A key, and the request for a certificate of a node made with it: both as PEM.
+///
+/// # Errors
+/// See [`IssueError`].
+pub fn node_request(name: &NodeName) -> Result<(String, String), IssueError> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("{NODE_PREFIX}{name}"));
+    let request = params.serialize_request(&key)?.pem()?;
+    Ok((key.serialize_pem(), request))
+}
+
+fn of_node(name: &NodeName, now: Timestamp) -> CertificateParams {
+    let mut params = leaf(
+        &format!("{NODE_PREFIX}{name}"),
+        Some(NODES),
+        lifetime::MACHINE,
+        now,
+    );
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
 struct Authority {
     certificate_pem: String,
+    key_pem: String,
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -328,22 +421,39 @@ impl Authority {
                 key: key_path.to_owned(),
             });
         }
+        let key_pem = key.serialize_pem();
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(IssueError::from)?;
         Ok(Self {
             certificate_pem,
+            key_pem,
             certificate,
             issuer,
         })
     }
 
     fn sign(&self, params: &CertificateParams) -> Result<Credentials, IssueError> {
+        self.issue(params, "")
+    }
+
+    fn sign_with_chain(&self, params: &CertificateParams) -> Result<Credentials, IssueError> {
+        self.issue(params, &self.certificate_pem)
+    }
+
+    fn issue(&self, params: &CertificateParams, chain: &str) -> Result<Credentials, IssueError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Credentials::from_pem(
             "an issued certificate",
-            certificate.pem(),
+            certificate.pem() + chain,
             key.serialize_pem(),
         )?)
+    }
+
+    fn hand_over(&self) -> Handed {
+        Handed {
+            certificate: self.certificate_pem.clone(),
+            key: self.key_pem.clone(),
+        }
     }
 }
 

@@ -20,6 +20,9 @@ use std::{
     sync::Arc,
 };
 
+/// The name of the extension that lists a cluster's other servers.
+const EXTENSION: &str = "pontoon";
+
 /// Largest file read, in bytes: a thousand clusters' worth.
 const FILE_BYTES: usize = 8 << 20;
 
@@ -28,6 +31,8 @@ const FILE_BYTES: usize = 8 << 20;
 pub struct Kubeconfig {
     /// `https://HOST:PORT`.
     pub server: String,
+    /// The cluster's other servers, which kubectl does not know of: Pontoon's clients try them when the first is away.
+    pub others: Vec<String>,
     /// The name to demand of the server's certificate, when not the URL's host.
     pub server_name: Option<String>,
     /// Whom to trust.
@@ -112,21 +117,34 @@ impl Kubeconfig {
         .context(context.unwrap_or(&document.current_context))
     }
 
-    /// Writes a file with one context, that only its owner may read.
+    /// Writes a file with one context, that only its owner may read. kubectl uses the first server; the others stand in an
+    /// extension, which it leaves alone.
     ///
     /// # Errors
     /// [`FileError`].
     pub fn write(
         path: &Path,
         server: &str,
+        others: &[String],
         authority_pem: &str,
         user: &str,
         credentials: &Credentials,
     ) -> Result<(), FileError> {
         let quoted = |text: &str| format!("{text:?}");
+        let listed: String = others
+            .iter()
+            .map(|other| format!("        - {other:?}\n"))
+            .collect();
+        let extension = if others.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "    extensions:\n    - name: {EXTENSION}\n      extension:\n        servers:\n{listed}"
+            )
+        };
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: pontoon\n\
-             clusters:\n- name: pontoon\n  cluster:\n    server: {server}\n    certificate-authority-data: {authority}\n\
+             clusters:\n- name: pontoon\n  cluster:\n    server: {server}\n    certificate-authority-data: {authority}\n{extension}\
              contexts:\n- name: pontoon\n  context:\n    cluster: pontoon\n    user: {user}\n    namespace: default\n\
              users:\n- name: {user}\n  user:\n    client-certificate-data: {certificate}\n    client-key-data: {key}\n",
             server = quoted(server),
@@ -183,6 +201,38 @@ struct Cluster {
     #[serde(default)]
     insecure_skip_tls_verify: bool,
     proxy_url: Option<String>,
+    #[serde(default)]
+    extensions: Vec<Extension>,
+}
+
+#[derive(Deserialize)]
+struct Extension {
+    #[serde(default)]
+    name: String,
+    extension: Option<Extended>,
+}
+
+/// An extension may be anybody's, and of any shape.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Extended {
+    Ours { servers: Vec<String> },
+    Other(serde::de::IgnoredAny),
+}
+
+impl Cluster {
+    fn others(&self) -> Vec<String> {
+        let ours = self
+            .extensions
+            .iter()
+            .filter(|found| found.name == EXTENSION);
+        ours.filter_map(|found| match &found.extension {
+            Some(Extended::Ours { servers }) => Some(servers.clone()),
+            Some(Extended::Other(_)) | None => None,
+        })
+        .flatten()
+        .collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -252,6 +302,7 @@ impl Reader<'_> {
             .ok_or_else(|| not_found("user", user))?;
         Ok(Kubeconfig {
             server: found.cluster.server.clone(),
+            others: found.cluster.others(),
             server_name: found
                 .cluster
                 .tls_server_name

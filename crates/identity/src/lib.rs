@@ -24,6 +24,7 @@ pub mod lifetime;
 pub mod peer;
 pub mod pem;
 pub mod tls;
+pub mod token;
 
 pub use authority::{Authorities, ClusterAuthority, PeerAuthority, ServerNames};
 pub use credentials::{Credentials, Validity};
@@ -31,3 +32,4 @@ pub use files::FileError;
 pub use kubeconfig::Kubeconfig;
 pub use peer::{Identity, Member};
 pub use tls::{Presented, Roots};
+pub use token::{JoinToken, Pin, Role};

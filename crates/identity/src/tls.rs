@@ -1,18 +1,21 @@
 //! TLS configurations: 1.3 only, ring, and certificates that can be replaced while
 //! connections live.
 
-use crate::{Credentials, Validity};
+use crate::{Credentials, Pin, Validity};
 use arc_swap::ArcSwap;
 use pontoon_world::World;
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, SignatureScheme,
-    client::{ResolvesClientCert, Resumption},
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    client::{
+        ResolvesClientCert, Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, ring},
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
     time_provider::TimeProvider,
 };
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::{sync::Arc, time::Duration};
 
 /// What an API server speaks: gRPC and REST over HTTP/2, REST over HTTP/1.1.
@@ -174,6 +177,83 @@ pub fn client(
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// The side of who joins: it knows nothing of the cluster but `pin`, the hash of its authority, which the server must
+/// show behind its own certificate.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn pinned_client(
+    pin: Pin,
+    protocols: &[&[u8]],
+    world: &World,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = ClientConfig::builder_with_details(provider(), time(world))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(TlsError::Configuration)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned(pin)))
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Trusts the one authority that hashes to the pin, and then everything is as usual.
+#[derive(Debug)]
+struct Pinned(Pin);
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let authority = intermediates
+            .iter()
+            .find(|shown| Pin::of(shown) == self.0)
+            .ok_or_else(|| {
+                rustls::Error::General(
+                    "the server is not of the cluster that made the token: its authority is not the pinned one"
+                        .into(),
+                )
+            })?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.3 or nothing".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
 }
 
 fn certified(credentials: &Credentials) -> Result<(Arc<CertifiedKey>, Validity), TlsError> {

@@ -22,7 +22,12 @@ pub(crate) fn command() -> Command {
         .about("A cluster in one binary: Kubernetes' API, Raft, a scheduler, DNS and service networking")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(settings(Command::new("dev").about("Run a whole cluster in this process: no root, no Docker").arg(keep_pods)))
+        .subcommand(
+            Command::new("dev")
+                .about("Run a whole cluster in this process: no root, no Docker")
+                .arg(keep_pods)
+                .args(config::dev_arguments()),
+        )
         .subcommand(settings(Command::new("server").about("Run a server: the replicated store, the API, controllers and the scheduler")))
         .subcommand(Command::new("config").about("Look at settings").subcommand_required(true).subcommand(show));
     Globals::augment_args(Verb::augment_subcommands(command))

@@ -21,8 +21,20 @@ struct Setting {
     help: &'static str,
 }
 
+/// Settings that `server` has and `dev` has not.
+const SERVER_SETTINGS: [&str; 5] = [
+    "peer-listen",
+    "advertise",
+    "peer-advertise",
+    "join",
+    "token",
+];
+
+/// The setting whose value is nobody's business.
+const SECRET: &str = "token";
+
 /// Every setting of `dev` and `server`.
-const SETTINGS: [Setting; 9] = [
+const SETTINGS: &[Setting] = &[
     Setting {
         name: "data-dir",
         value: "DIR",
@@ -34,6 +46,36 @@ const SETTINGS: [Setting; 9] = [
         value: "ADDR:PORT",
         default: "127.0.0.1:6443",
         help: "Where the API is served; port 0 picks a free one",
+    },
+    Setting {
+        name: "peer-listen",
+        value: "ADDR:PORT",
+        default: "",
+        help: "Where other servers are answered [default: the API's address, the next port]",
+    },
+    Setting {
+        name: "advertise",
+        value: "HOST[:PORT]",
+        default: "",
+        help: "Where clients reach the API [default: where it listens]",
+    },
+    Setting {
+        name: "peer-advertise",
+        value: "HOST[:PORT]",
+        default: "",
+        help: "Where other servers reach this one [default: --advertise's host, --peer-listen's port]",
+    },
+    Setting {
+        name: "join",
+        value: "URL",
+        default: "",
+        help: "A server of the cluster to join, such as https://10.0.0.1:6443; a data directory that has a cluster stays with it",
+    },
+    Setting {
+        name: "token",
+        value: "TOKEN",
+        default: "",
+        help: "What to join with; `pontoon cluster token create --role server` makes one",
     },
     Setting {
         name: "node-name",
@@ -136,6 +178,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the API is served.
     pub listen: SocketAddr,
+    /// Where other servers are answered.
+    pub peer_listen: SocketAddr,
+    /// Where clients reach the API: host, and port if it is another.
+    pub advertise: Option<(String, Option<u16>)>,
+    /// Where other servers reach this one: host, and port if it is another.
+    pub peer_advertise: Option<(String, Option<u16>)>,
+    /// A server of the cluster to join.
+    pub join: Option<String>,
+    /// What to join with.
+    pub token: Option<String>,
     /// The node's name.
     pub node_name: String,
     /// The domain of services' names.
@@ -154,6 +206,13 @@ pub struct Config {
 
 fn variable(name: &str) -> String {
     format!("PONTOON_{}", name.replace('-', "_").to_uppercase())
+}
+
+/// The flags of `dev`: every setting but a server's own, and `--config`.
+pub fn dev_arguments() -> Vec<Arg> {
+    let all = arguments().into_iter();
+    all.filter(|argument| !SERVER_SETTINGS.contains(&argument.get_id().as_str()))
+        .collect()
 }
 
 /// The flags of every setting, and `--config`.
@@ -200,8 +259,9 @@ impl Config {
             None => (PathBuf::new(), Map::new()),
         };
         let mut values = BTreeMap::new();
+        let flag = |name: &str| matches.try_get_one::<String>(name).ok().flatten();
         for setting in SETTINGS {
-            let found = if let Some(value) = matches.get_one::<String>(setting.name) {
+            let found = if let Some(value) = flag(setting.name) {
                 (value.clone(), Source::Flag)
             } else if let Some(value) =
                 environment(&variable(setting.name)).filter(|value| !value.is_empty())
@@ -210,7 +270,7 @@ impl Config {
             } else if let Some(value) = from_file.get(setting.name) {
                 (text(value), Source::File(path.clone()))
             } else {
-                (default_of(&setting, default_data_dir), Source::Default)
+                (default_of(setting, default_data_dir), Source::Default)
             };
             values.insert(setting.name, found);
         }
@@ -229,9 +289,28 @@ impl Config {
                 why: why.to_owned(),
             }
         };
-        let listen = text("listen")
+        let listen: SocketAddr = text("listen")
             .parse()
             .map_err(|_| wrong("listen", "is not ADDRESS:PORT, such as 127.0.0.1:6443"))?;
+        let peer_listen = match given("peer-listen") {
+            None => next_port(listen),
+            Some(address) => address
+                .parse()
+                .map_err(|_| wrong("peer-listen", "is not ADDRESS:PORT, such as 10.0.0.1:6444"))?,
+        };
+        let reached = |name: &'static str| match given(name) {
+            None => Ok(None),
+            Some(address) => host_and_port(&address)
+                .map(Some)
+                .ok_or_else(|| wrong(name, "is not HOST or HOST:PORT, such as 10.0.0.1:6443")),
+        };
+        let join = given("join");
+        if join
+            .as_ref()
+            .is_some_and(|url| !url.starts_with("https://"))
+        {
+            return Err(wrong("join", "is not a server: use https://HOST:PORT"));
+        }
         let log_format = match text("log-format").as_str() {
             "auto" => pontoon_telemetry::log::Format::Auto,
             "human" => pontoon_telemetry::log::Format::Human,
@@ -254,6 +333,11 @@ impl Config {
         Ok(Self {
             data_dir: PathBuf::from(text("data-dir")),
             listen,
+            peer_listen,
+            advertise: reached("advertise")?,
+            peer_advertise: reached("peer-advertise")?,
+            join,
+            token: given(SECRET),
             node_name,
             cluster_domain: text("cluster-domain"),
             service_cidr: text("service-cidr"),
@@ -265,6 +349,37 @@ impl Config {
         })
     }
 
+    /// Takes on what the cluster is set to. A setting that somebody gave must agree.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the setting that does not.
+    pub fn adopt(
+        &mut self,
+        service_cidr: &str,
+        pod_cidr: &str,
+        cluster_domain: &str,
+    ) -> Result<(), ConfigError> {
+        for (name, of_cluster, mine) in [
+            ("service-cidr", service_cidr, &mut self.service_cidr),
+            ("pod-cidr", pod_cidr, &mut self.pod_cidr),
+            ("cluster-domain", cluster_domain, &mut self.cluster_domain),
+        ] {
+            let (value, from) = self.values[name].clone();
+            if from != Source::Default && value != of_cluster {
+                return Err(ConfigError::Value {
+                    name,
+                    from,
+                    value,
+                    why: format!(
+                        "is not what the cluster was founded with, {of_cluster}: leave it out"
+                    ),
+                });
+            }
+            of_cluster.clone_into(mine);
+        }
+        Ok(())
+    }
+
     /// Every setting, its value and where it came from, a line each.
     pub fn show(&self) -> String {
         let width = SETTINGS
@@ -274,7 +389,11 @@ impl Config {
             .unwrap_or(0);
         let line = |setting: &Setting| {
             let (value, source) = &self.values[setting.name];
-            let value = if value.is_empty() { "(unset)" } else { value };
+            let value = match value.as_str() {
+                "" => "(unset)",
+                _ if setting.name == SECRET => "(not shown)",
+                value => value,
+            };
             format!("{:width$}  {value}  ({source})\n", setting.name)
         };
         SETTINGS.iter().map(line).collect()
@@ -289,6 +408,38 @@ fn default_of(setting: &Setting, default_data_dir: &Path) -> String {
             |name| name.to_string_lossy().to_lowercase(),
         ),
         _ => setting.default.to_owned(),
+    }
+}
+
+/// The address with the next port; any free one where that is asked for.
+const fn next_port(address: SocketAddr) -> SocketAddr {
+    let mut next = address;
+    next.set_port(match address.port() {
+        0 => 0,
+        port => port.wrapping_add(1),
+    });
+    next
+}
+
+/// Reads `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`.
+fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
+    let fine = |host: &str| {
+        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':');
+        let address = host.parse::<std::net::IpAddr>();
+        let everywhere = address.is_ok_and(|address| address.is_unspecified());
+        (!host.is_empty() && host.chars().all(letters) && !everywhere).then(|| host.to_owned())
+    };
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, port) = rest.split_once(']')?;
+        host.parse::<std::net::Ipv6Addr>().ok()?;
+        return match port.strip_prefix(':') {
+            Some(port) => Some((fine(host)?, Some(port.parse().ok()?))),
+            None => port.is_empty().then_some((fine(host)?, None)),
+        };
+    }
+    match text.split_once(':') {
+        None => Some((fine(text)?, None)),
+        Some((host, port)) => Some((fine(host)?, Some(port.parse().ok()?))),
     }
 }
 
@@ -405,6 +556,72 @@ mod tests {
             let error = read(&[], &[(variable, value)]).unwrap_err().to_string();
             assert!(error.contains(words) && error.contains(value), "{error}");
         }
+    }
+
+    #[test]
+    fn addresses_to_be_reached_at_are_a_host_and_perhaps_a_port() {
+        let host = |host: &str, port| Some((host.to_owned(), port));
+        assert_eq!(host_and_port("10.0.0.1"), host("10.0.0.1", None));
+        assert_eq!(
+            host_and_port("a.example:7443"),
+            host("a.example", Some(7443))
+        );
+        assert_eq!(host_and_port("[::1]:7443"), host("::1", Some(7443)));
+        assert_eq!(host_and_port("[::1]"), host("::1", None));
+        for wrong in [
+            "",
+            ":1",
+            "a:b",
+            "0.0.0.0",
+            "0.0.0.0:1",
+            "[::]",
+            "[::1",
+            "a b",
+            "[a]:1",
+            "::1",
+        ] {
+            assert_eq!(host_and_port(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_peers_port_is_the_one_behind_the_apis() {
+        let config = read(&["--listen", "127.0.0.1:7000"], &[]).unwrap();
+        assert_eq!(config.peer_listen.port(), 7001);
+        assert_eq!(
+            read(&["--listen", "127.0.0.1:0"], &[])
+                .unwrap()
+                .peer_listen
+                .port(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let config = read(&[], &[("PONTOON_TOKEN", "hush")]).unwrap();
+        assert_eq!(config.token.as_deref(), Some("hush"));
+        assert!(!config.show().contains("hush"), "{}", config.show());
+    }
+
+    #[test]
+    fn a_setting_must_agree_with_the_cluster_unless_nobody_gave_it() {
+        let mut config = read(&["--pod-cidr", "10.1.0.0/16"], &[]).unwrap();
+        let error = config
+            .adopt("10.2.0.0/16", "10.3.0.0/16", "c.local")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("pod-cidr (from flag)") && error.contains("10.3.0.0/16"),
+            "{error}"
+        );
+        config
+            .adopt("10.2.0.0/16", "10.1.0.0/16", "c.local")
+            .unwrap();
+        assert_eq!(
+            (config.service_cidr.as_str(), config.cluster_domain.as_str()),
+            ("10.2.0.0/16", "c.local")
+        );
     }
 
     #[test]

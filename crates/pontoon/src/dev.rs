@@ -6,8 +6,8 @@
 
 use crate::config::Config;
 use crate::node::{Ground, Network, Node, Place, USER_AGENT};
-use crate::wiring::{ControlPlane, Process};
-use crate::{HOLD, myself, shutdown, wiring};
+use crate::wiring::{ControlPlane, Process, Reached};
+use crate::{HOLD, myself, place, shutdown, wiring};
 use anyhow::{Context as _, anyhow};
 use pontoon_client::transport::{self, Transport};
 use pontoon_network::rootless::{self, EnterError};
@@ -22,7 +22,7 @@ pub(crate) fn run(config: Config, keep_pods: bool) -> anyhow::Result<()> {
     let began = Instant::now();
     let data_dir = wiring::make_data_dir(&config)?;
     let lock = lock(&data_dir)?;
-    let listener = wiring::bind(config.listen)?;
+    let listener = wiring::bind(config.listen, "--listen")?;
     let holder_dir = data_dir.join("holder");
     let place = enter(&holder_dir)?;
     let inside = matches!(place, Place::Inside(_));
@@ -78,7 +78,7 @@ async fn cluster(
     process: &Process,
     data_dir: PathBuf,
     listener: TcpListener,
-    place: Place,
+    node_place: Place,
     keep_pods: bool,
     began: Instant,
 ) -> anyhow::Result<()> {
@@ -86,17 +86,24 @@ async fn cluster(
         .local_addr()
         .context("the listener has no address")?;
     let ground = Ground::of_dev(config)?;
-    let network = Network::start(&ground, &data_dir, place).await?;
+    let network = Network::start(&ground, &data_dir, node_place).await?;
     let inside = network
         .api_address(outside.port())
         .filter(|_| !outside.ip().is_unspecified() || nix::unistd::geteuid().is_root());
+    let place = place::found_or_open(&data_dir.join("server"), &process.world)?;
+    let reached = Reached {
+        inside,
+        addresses: None,
+    };
     let mut control = Box::pin(ControlPlane::start(
         config,
         process,
         data_dir.clone(),
-        inside,
+        place,
+        reached,
     ))
     .await?;
+    control.admission().await?;
     control.serve(listener)?;
     if let Some(inside) = inside {
         serve_inside(&mut control, inside, outside)?;
@@ -139,7 +146,7 @@ fn serve_inside(
     inside: std::net::SocketAddr,
     outside: std::net::SocketAddr,
 ) -> anyhow::Result<()> {
-    match wiring::bind(inside) {
+    match wiring::bind(inside, "--listen") {
         Ok(listener) => control.serve(listener),
         Err(_) if outside.ip().is_unspecified() => Ok(()),
         Err(error) => Err(error),

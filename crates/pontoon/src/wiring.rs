@@ -2,8 +2,11 @@
 
 mod planner;
 
+use crate::certificates::Certificates;
 use crate::config::Config;
-use crate::limits::{READY_TIMEOUT, ROTATION_PERIOD};
+use crate::joining::Addresses;
+use crate::limits::{HAND_OVER, REMEMBER_PERIOD, TELL_PERIOD, WAIT_PAUSE};
+use crate::place::Place;
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -11,27 +14,28 @@ use planner::Forecaster;
 use pontoon_api::{NodeName, Term};
 use pontoon_apiserver::authorize::BuiltIn;
 use pontoon_apiserver::{ApiServer, NodeLiveness, Others, Parts};
-use pontoon_consensus::{Consensus, Tuning};
+use pontoon_consensus::{Consensus, Standing, TlsParts, Tuning};
 use pontoon_controllers::{Liveness, catalog};
 use pontoon_identity::kubeconfig::Kubeconfig;
-use pontoon_identity::{Authorities, Presented, Roots, ServerNames, tls};
+use pontoon_identity::{Authorities, Credentials, FileError, Presented, Roots, ServerNames, tls};
 use pontoon_reconcile::Reconciler;
-use pontoon_state::Replica;
+use pontoon_state::{Membership as _, Replica};
 use pontoon_telemetry::health::{Health, Probe};
 use pontoon_telemetry::{Metrics, log, trace};
 use pontoon_world::World;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
 
-/// The id of the one member of a cluster of one.
-const SOLE_MEMBER: u64 = 1;
+/// This program's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The user that the administrator's kubeconfig names.
 const ADMINISTRATOR: &str = "pontoon-admin";
@@ -59,11 +63,11 @@ pub(crate) fn make_data_dir(config: &Config) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("data directory {} cannot be used", path.display()))
 }
 
-/// Binds the API's address.
-pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Binds an address, which `flag` chose.
+pub(crate) fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow!("{address} is already in use: end what listens there, or choose another with --listen (port 0 picks a free one)")
+            anyhow!("{address} is already in use: end what listens there, or choose another with {flag} (port 0 picks a free one)")
         }
         _ => anyhow!("{address} cannot be listened on: {error}"),
     })?;
@@ -110,6 +114,10 @@ impl Process {
 /// The replicated store, the API and the control loop of one server.
 pub(crate) struct ControlPlane {
     data_dir: PathBuf,
+    place: Place,
+    /// Where it is reached, if it may have other servers beside it.
+    addresses: Option<Addresses>,
+    peer_tls: Option<TlsParts>,
     consensus: Arc<Consensus>,
     api: Arc<ApiServer>,
     authorities: Arc<Authorities>,
@@ -129,36 +137,41 @@ impl ControlPlane {
         config: &Config,
         process: &Process,
         data_dir: PathBuf,
-        inside: Option<SocketAddr>,
+        place: Place,
+        reached: Reached,
     ) -> anyhow::Result<Self> {
         let world = process.world.clone();
         let server_dir = data_dir.join("server");
-        let cluster = cluster_id(&server_dir, &world)?;
+        let authorities = Authorities::open(&server_dir.join("pki"), &world)
+            .context("the certificate authorities cannot be opened")?;
+        let authorities = Arc::new(authorities);
+        let mut certificates = Certificates::new(authorities.clone(), world.clone());
+        let peer_tls = match &reached.addresses {
+            None => None,
+            Some(_) => Some(certificates.of_member(&place)?),
+        };
+        let peer = reached.addresses.as_ref().map_or_else(
+            || config.listen.to_string(),
+            |addresses| addresses.peer.clone(),
+        );
         let consensus = Consensus::open(pontoon_consensus::Config {
-            node: SOLE_MEMBER,
-            cluster: cluster.clone(),
+            node: place.member,
+            cluster: place.cluster.clone(),
             data_dir: server_dir.clone(),
-            founders: Some(BTreeMap::from([(SOLE_MEMBER, config.listen.to_string())])),
-            tls: None,
+            founders: place
+                .founding
+                .then(|| BTreeMap::from([(place.member, peer)])),
+            tls: peer_tls.clone(),
             tuning: Tuning::standard(),
             world: world.clone(),
         })
         .await
         .context("the store cannot be opened")?;
+        if place.founding {
+            place.confirm()?;
+        }
         let replica: Arc<dyn Replica> = consensus.clone();
-        let authorities = Authorities::open(&server_dir.join("pki"), &world)
-            .context("the certificate authorities cannot be opened")?;
-        let names = server_names(config, inside);
-        let presented = Presented::new(&authorities.cluster.server(&names, world.now())?)?;
-        let roots = Roots::new([authorities.cluster.certificate()])?;
-        let tls = tls::server(
-            presented.clone(),
-            &roots,
-            tls::ClientCertificate::Optional,
-            tls::API_PROTOCOLS,
-            &world,
-        )?;
-        let authorities = Arc::new(authorities);
+        let tls = certificates.of_server(server_names(config, &reached))?;
         let api = ApiServer::new(Parts {
             replica: replica.clone(),
             world: world.clone(),
@@ -168,12 +181,14 @@ impl ControlPlane {
             service_cidr: config.service_cidr.clone(),
             pod_cidr: config.pod_cidr.clone(),
             cluster_domain: config.cluster_domain.clone(),
-            advertise: inside,
+            advertise: reached.inside,
             others: Arc::new(OtherServers(consensus.clone())),
             health: health(&replica),
             metrics: process.metrics.clone(),
-            cluster_id: cluster,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster_id: place.cluster.clone(),
+            membership: consensus.clone(),
+            authorities: Some(authorities.clone()),
+            version: VERSION.to_owned(),
         })?;
         let (reconcile, stopped) = watch::channel(false);
         let liveness = Arc::new(LeaderLiveness::new(
@@ -183,17 +198,14 @@ impl ControlPlane {
         ));
         let mut tasks = JoinSet::new();
         let stop = CancellationToken::new();
-        tasks.spawn(rotate(
-            authorities.clone(),
-            names,
-            presented,
-            world.clone(),
-            stop.clone(),
-        ));
+        tasks.spawn(certificates.keep(stop.clone()));
         tasks.spawn(api.nodes().clone().tell_leader());
         tasks.spawn(Reconciler::new(replica, catalog::all(), liveness, world.clone()).run(stopped));
         Ok(Self {
             data_dir,
+            place,
+            addresses: reached.addresses,
+            peer_tls,
             consensus,
             api,
             authorities,
@@ -204,6 +216,62 @@ impl ControlPlane {
             reconcile,
             tasks,
         })
+    }
+
+    /// Waits until this server may take part: one without a log asks the others.
+    pub(crate) async fn admission(&self) -> anyhow::Result<()> {
+        let blank = self.consensus.is_blank().await;
+        if !blank.map_err(|why| anyhow!("the store has stopped: {why}"))? {
+            return Ok(());
+        }
+        let mut told = Instant::now();
+        loop {
+            match self.consensus.standing(&self.place.peers).await {
+                Standing::Admitted => return Ok(()),
+                Standing::Expelled(why) => return Err(anyhow!("{why}")),
+                Standing::Unknown(why) if self.place.peers.is_empty() => {
+                    return Err(anyhow!(
+                        "member {} has lost its log, and knows nobody to get it from ({why}): restore it from a backup",
+                        self.place.member
+                    ));
+                }
+                Standing::Unknown(why) => {
+                    told = waiting(told, "another server to get the log from", &why);
+                }
+            }
+            tokio::time::sleep(WAIT_PAUSE).await;
+        }
+    }
+
+    /// Answers the other servers, if this one may take part: who lost its log or was removed may not.
+    pub(crate) async fn serve_peers(&mut self, listener: TcpListener) -> anyhow::Result<()> {
+        self.admission().await?;
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .context("the peers' listener cannot be used")?;
+        let (service, tls, stop) = (
+            self.consensus.service().beside(self.api.nodes().relay()),
+            self.peer_tls.clone(),
+            self.stop.clone(),
+        );
+        self.tasks.spawn(async move {
+            if let Err(error) =
+                pontoon_consensus::serve(listener, service, tls, stop.cancelled_owned()).await
+            {
+                tracing::error!(%error, "other servers are answered no longer");
+            }
+        });
+        let (consensus, place, stop) = (
+            self.consensus.clone(),
+            self.place.clone(),
+            self.stop.clone(),
+        );
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = remember(consensus, place) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        Ok(())
     }
 
     /// Serves the API on a listener. The first one is what the kubeconfig names.
@@ -223,31 +291,47 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Waits until this server leads, makes what every cluster has, and writes the administrator's kubeconfig: from then on the
-    /// cluster is usable.
+    /// Waits until the store answers, makes what every cluster has, and writes the administrator's kubeconfig: from then on
+    /// the cluster is usable.
     pub(crate) async fn bootstrap(&mut self) -> anyhow::Result<()> {
-        let lead = async {
-            let mut known = self.consensus.leadership();
-            while !known.ready {
-                known = self.consensus.leadership_changed(known).await;
-            }
-        };
-        tokio::time::timeout(READY_TIMEOUT, lead)
-            .await
-            .map_err(|_| anyhow!("no leader after {READY_TIMEOUT:?}"))?;
+        let mut told = Instant::now();
+        while let Err(why) = self.consensus.read().await {
+            told = waiting(told, "a majority of the servers", &why.to_string());
+            tokio::time::sleep(WAIT_PAUSE).await;
+        }
+        if let Some(Addresses { peer, api }) = &self.addresses {
+            self.api
+                .registrar()
+                .register(peer, api, VERSION)
+                .await
+                .context("this server cannot be made known to the others")?;
+        }
         pontoon_apiserver::bootstrap(&self.api)
             .await
             .context("the first objects cannot be made")?;
-        let credentials = self.authorities.cluster.administrator(self.world.now())?;
-        let server = format!("https://{}", self.address());
-        Kubeconfig::write(
-            &self.kubeconfig(),
-            &server,
-            self.authorities.cluster.certificate_pem(),
-            ADMINISTRATOR,
-            &credentials,
-        )?;
+        let reached = self
+            .addresses
+            .as_ref()
+            .map(|addresses| addresses.api.clone());
+        let address = reached.unwrap_or_else(|| self.address().to_string());
+        let file = AdministratorsFile {
+            path: self.kubeconfig(),
+            server: format!("https://{address}"),
+            authority: self.authorities.cluster.certificate_pem().to_owned(),
+            credentials: self.authorities.cluster.administrator(self.world.now())?,
+        };
+        let others = file.others(&self.api);
+        file.write(&others)?;
+        if self.addresses.is_some() {
+            self.tasks
+                .spawn(file.keep(self.api.clone(), others, self.stop.clone()));
+        }
         Ok(())
+    }
+
+    /// The member's id.
+    pub(crate) const fn member(&self) -> u64 {
+        self.place.member
     }
 
     /// Where the API is served.
@@ -277,58 +361,127 @@ impl ControlPlane {
     }
 
     /// Waits until the replica must not go on, and says why.
-    pub(crate) async fn fatal(&self) -> String {
-        self.consensus.fatal().await
+    pub(crate) fn fatal(&self) -> impl Future<Output = String> + use<> {
+        let consensus = self.consensus.clone();
+        async move { consensus.fatal().await }
     }
 
     /// Ends the control loop, the listeners and the store, in this order.
     pub(crate) async fn stop(mut self) {
         let _ = self.reconcile.send(true);
+        // The others need not find out by themselves that their leader has gone.
+        if self.consensus.leadership().ready && self.consensus.members().len() > 1 {
+            let _ = tokio::time::timeout(HAND_OVER, self.consensus.transfer(None)).await;
+        }
         self.stop.cancel();
+        self.api.end();
         while self.tasks.join_next().await.is_some() {}
         self.consensus.shutdown().await;
     }
 }
 
-/// The cluster's id, made at the first start and durable before it is used.
-fn cluster_id(server_dir: &Path, world: &World) -> anyhow::Result<String> {
-    use std::io::Write as _;
-    let path = server_dir.join("cluster-id");
-    let failed = || format!("the cluster's id in {} cannot be kept", path.display());
-    std::fs::create_dir_all(server_dir).with_context(failed)?;
-    match std::fs::read_to_string(&path) {
-        Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
-        Ok(_) => {
-            return Err(anyhow!(
-                "{} is empty: restore it from a backup, or remove the data directory to begin anew",
-                path.display()
-            ));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(failed),
+/// Where a server is reached.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reached {
+    /// By pods and nodes, if they can.
+    pub(crate) inside: Option<SocketAddr>,
+    /// By clients and other servers; `None` for a cluster that stays one server.
+    pub(crate) addresses: Option<Addresses>,
+}
+
+/// The administrator's kubeconfig: it names this server first, and the others for clients that can try several.
+struct AdministratorsFile {
+    path: PathBuf,
+    server: String,
+    authority: String,
+    credentials: Credentials,
+}
+
+impl AdministratorsFile {
+    fn others(&self, api: &ApiServer) -> Vec<String> {
+        let mut servers = api.registrar().servers();
+        servers.retain(|server| *server != self.server);
+        servers
     }
-    let id = world.entropy().uuid().to_string();
-    let staged = server_dir.join("cluster-id.new");
-    let mut file = std::fs::File::create(&staged).with_context(failed)?;
-    file.write_all(id.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(failed)?;
-    std::fs::rename(&staged, &path).with_context(failed)?;
-    std::fs::File::open(server_dir)
-        .and_then(|directory| directory.sync_all())
-        .with_context(failed)?;
-    Ok(id)
+
+    fn write(&self, others: &[String]) -> Result<(), FileError> {
+        let (path, server) = (&self.path, &self.server);
+        Kubeconfig::write(
+            path,
+            server,
+            others,
+            &self.authority,
+            ADMINISTRATOR,
+            &self.credentials,
+        )
+    }
+
+    /// Writes it again when servers come and go, until `stop`.
+    async fn keep(self, api: Arc<ApiServer>, mut written: Vec<String>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(REMEMBER_PERIOD) => {}
+            }
+            let others = self.others(&api);
+            if others == written {
+                continue;
+            }
+            match self.write(&others) {
+                Ok(()) => written = others,
+                Err(error) => tracing::warn!(%error, "the kubeconfig cannot be written again"),
+            }
+        }
+    }
+}
+
+/// Keeps where the other members are, for a start without a log.
+async fn remember(consensus: Arc<Consensus>, mut place: Place) {
+    loop {
+        let me = place.member;
+        let members = consensus.members().into_iter();
+        let others = members
+            .filter(|member| member.id != me)
+            .map(|member| (member.id, member.address));
+        let others: BTreeMap<u64, String> = others.collect();
+        if !others.is_empty() {
+            match place.clone().remember(others) {
+                Ok(kept) => place = kept,
+                Err(error) => tracing::warn!(%error, "where the other servers are cannot be kept"),
+            }
+        }
+        tokio::time::sleep(REMEMBER_PERIOD).await;
+    }
+}
+
+/// Says what is waited for, now and then; gives when it was said last.
+fn waiting(told: Instant, what: &str, why: &str) -> Instant {
+    if told.elapsed() < TELL_PERIOD {
+        return told;
+    }
+    eprintln!("Waiting for {what}: {why}");
+    Instant::now()
 }
 
 /// Every name and address a client may know the server by.
-fn server_names(config: &Config, inside: Option<SocketAddr>) -> ServerNames {
+fn server_names(config: &Config, reached: &Reached) -> ServerNames {
     let mut names = ServerNames::of_cluster(&config.cluster_domain)
         .with("localhost")
         .with("127.0.0.1")
         .with("::1")
         .with(&config.node_name)
         .with(&first_service_address(&config.service_cidr));
-    for address in [Some(config.listen), inside]
+    if let Some((host, _)) = &config.advertise {
+        names = names.with(host);
+    }
+    if let Some((host, _)) = reached
+        .addresses
+        .as_ref()
+        .and_then(|at| at.api.rsplit_once(':'))
+    {
+        names = names.with(host.trim_start_matches('[').trim_end_matches(']'));
+    }
+    for address in [Some(config.listen), reached.inside]
         .into_iter()
         .flatten()
         .filter(|address| !address.ip().is_unspecified())
@@ -336,33 +489,6 @@ fn server_names(config: &Config, inside: Option<SocketAddr>) -> ServerNames {
         names = names.with(&address.ip().to_string());
     }
     names
-}
-
-/// Renews the server's certificate before it expires. Connections go on; new ones see the new one.
-async fn rotate(
-    authorities: Arc<Authorities>,
-    names: ServerNames,
-    presented: Arc<Presented>,
-    world: World,
-    stop: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(ROTATION_PERIOD) => {}
-        }
-        if !presented.validity().needs_rotation(world.now()) {
-            continue;
-        }
-        let renewed = authorities
-            .cluster
-            .server(&names, world.now())
-            .map_err(anyhow::Error::from);
-        match renewed.and_then(|credentials| Ok(presented.replace(&credentials)?)) {
-            Ok(()) => tracing::info!("the server's certificate is renewed"),
-            Err(error) => tracing::error!(%error, "the server's certificate cannot be renewed"),
-        }
-    }
 }
 
 /// The `kubernetes` service's address: the first of the range.

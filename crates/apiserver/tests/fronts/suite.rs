@@ -59,6 +59,8 @@ pub fn parts(replica: Arc<Solo>) -> Parts {
         health: Health::with_ping(),
         metrics: Metrics::install(),
         cluster_id: "test".into(),
+        membership: Arc::new(pontoon_state::membership::Alone),
+        authorities: None,
         version: "0.0.0".into(),
     }
 }

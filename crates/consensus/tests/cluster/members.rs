@@ -199,6 +199,15 @@ impl Members {
         self.add(id).await;
     }
 
+    /// Ends a member, and starts it again under its id with an empty disk.
+    #[allow(dead_code, reason = "not every test that shares this module needs it")]
+    pub async fn wipe(&mut self, id: u64) {
+        self.kill(id).await;
+        self.roots.remove(&id);
+        self.founders.retain(|founder| *founder != id);
+        self.start(id).await;
+    }
+
     /// Ends a member without a word to the others.
     pub async fn kill(&mut self, id: u64) {
         let Running {

@@ -15,6 +15,7 @@ fn written() -> (tempfile::TempDir, PathBuf) {
     Kubeconfig::write(
         &path,
         "https://127.0.0.1:6443",
+        &["https://10.0.0.2:6443".into(), "https://[::1]:7443".into()],
         cluster.certificate_pem(),
         "pontoon-admin",
         &admin,
@@ -28,6 +29,7 @@ fn what_was_written_is_read_back() {
     let (_directory, path) = written();
     let read = Kubeconfig::read(&path, None).unwrap();
     assert_eq!(read.server, "https://127.0.0.1:6443");
+    assert_eq!(read.others, ["https://10.0.0.2:6443", "https://[::1]:7443"]);
     assert_eq!(read.namespace, "default");
     let credentials = read.credentials.as_ref().unwrap();
     assert_eq!(
@@ -154,5 +156,21 @@ proptest::proptest! {
         let changed: Vec<_> =
             written.lines().enumerate().map(|(number, old)| if number == line { &text } else { old }).collect();
         let _ = Kubeconfig::parse(Path::new("any"), changed.join("\n").as_bytes(), None);
+    }
+}
+
+#[test]
+fn extensions_of_others_are_let_be() {
+    let (_directory, path) = written();
+    let text = fs::read_to_string(&path).unwrap();
+    let of_others = text.replace(
+        "name: pontoon\n      extension",
+        "name: minikube\n      extension",
+    );
+    assert_ne!(of_others, text);
+    let odd = text.replace("        servers:\n", "        provider:\n");
+    for text in [of_others, odd] {
+        let read = Kubeconfig::parse(&path, text.as_bytes(), None).unwrap();
+        assert!(read.others.is_empty());
     }
 }
