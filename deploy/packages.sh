@@ -8,6 +8,7 @@ packages=(
   iproute2 nftables conntrack       # the data plane
   slirp4netns                       # outbound traffic of a cluster without root
   redis-server                      # the guestbook's database
+  faketime                          # wrong clocks for servers under test
 )
 # A build that brings its own libclang needs no other.
 [ -z "${BINDGEN_EXTRA_CLANG_ARGS:-}" ] || packages=("${packages[@]/libclang-dev/libclang1-14}")
