@@ -9,6 +9,8 @@
 //!   killed by pid.
 //! * Nothing sleeps in order to wait: [`eventually`] asks for a condition until its deadline, and says what it saw last.
 
+#[path = "harness/agents.rs"]
+mod agents;
 #[path = "harness/cluster.rs"]
 mod cluster;
 #[path = "harness/netns.rs"]
@@ -20,6 +22,7 @@ mod script;
 #[path = "harness/servers.rs"]
 mod servers;
 
+pub use agents::AgentProcess;
 pub use cluster::{Cluster, Output, User};
 pub use netns::{NetworkNamespace, NetworkTraces};
 pub use processes::{Process, control_groups_of, mounts_below, processes_of};

@@ -1,6 +1,7 @@
 //! Stories: what a user, an operator or an architect relies on, end to end.
 #![allow(clippy::unwrap_used)]
 
+mod agents;
 mod bad_input;
 mod containers;
 mod crash;

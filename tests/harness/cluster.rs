@@ -415,26 +415,29 @@ impl Cluster {
     /// Ends every process of the cluster, pods too.
     fn end_everything(&mut self) {
         self.end_kindly();
-        let groups = control_groups_of(&processes_of(
-            self.directory.path(),
-            Some(self.namespace.inode()),
-        ));
-        // What is killed may leave children that are found only then, so look again until there is nothing.
-        for _ in 0..200 {
-            let left = processes_of(self.directory.path(), Some(self.namespace.inode()));
-            if left.is_empty() {
-                break;
-            }
-            for process in &left {
-                let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        for point in mounts_below(self.directory.path()) {
-            let _ = nix::mount::umount2(point.as_str(), nix::mount::MntFlags::MNT_DETACH);
-        }
-        remove_control_groups(&groups);
+        end_everything(self.directory.path(), &self.namespace);
     }
+}
+
+/// Kills every process of a directory and a network, and lets go of what they held.
+pub(crate) fn end_everything(directory: &Path, namespace: &NetworkNamespace) {
+    let present = || processes_of(directory, Some(namespace.inode()));
+    let groups = control_groups_of(&present());
+    // What is killed may leave children that are found only then, so look again until there is nothing.
+    for _ in 0..200 {
+        let left = present();
+        if left.is_empty() {
+            break;
+        }
+        for process in &left {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for point in mounts_below(directory) {
+        let _ = nix::mount::umount2(point.as_str(), nix::mount::MntFlags::MNT_DETACH);
+    }
+    remove_control_groups(&groups);
 }
 
 impl Drop for Cluster {

@@ -1,6 +1,6 @@
 //! A cluster of several real servers on addresses of one namespace's loopback, and the clients that talk to it.
 
-use crate::cluster::{code, finish};
+use crate::cluster::{code, end_everything, finish};
 use crate::netns::NetworkNamespace;
 use crate::{Output, binary, client_program, eventually};
 use nix::sys::signal::{Signal, kill};
@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Servers by the number that a story gives them, which is not their member's id. Number 2 is at 127.0.1.2.
@@ -57,6 +57,18 @@ impl Servers {
     #[must_use]
     pub fn url(number: u8) -> String {
         format!("https://127.0.1.{number}:6443")
+    }
+
+    /// The servers' network.
+    #[must_use]
+    pub fn namespace(&self) -> &NetworkNamespace {
+        &self.namespace
+    }
+
+    /// Where everything of the cluster lies, and a place for a story's own files.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// A server's data directory.
@@ -256,5 +268,7 @@ impl Drop for Servers {
                 eprintln!("--- server {number}\n{}", self.log(*number));
             }
         }
+        // Pods of agents in this network outlive them.
+        end_everything(self.directory.path(), &self.namespace);
     }
 }

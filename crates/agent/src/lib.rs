@@ -19,6 +19,7 @@ pub mod agent;
 mod container;
 mod context;
 mod driver;
+pub mod enrol;
 pub mod environment;
 mod hooks;
 pub mod ledger;

@@ -110,3 +110,12 @@ pub const TERMINATION_LOG_BYTES: usize = 2_048;
 
 /// The most lines of it: kubelet's `MaxContainerTerminationMessageLogLines`.
 pub const TERMINATION_LOG_LINES: usize = 80;
+
+/// First wait before a cluster that could not be asked is asked again by a node that joins; it doubles.
+pub const ENROL_RETRY_FIRST: Duration = Duration::from_millis(200);
+
+/// Longest wait before it is asked again.
+pub const ENROL_RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// How often the certificate is looked at for renewal. It lives for months, and a third of its life is left when it is due.
+pub const RENEW_PERIOD: Duration = Duration::from_secs(3_600);

@@ -14,6 +14,7 @@ const TUNNELS: &str = "pontoon_agent_tunnels_count";
 const RULES_SECONDS: &str = "pontoon_agent_service_rules_seconds";
 const LOST_SIGNALS: &str = "pontoon_agent_runtime_signals_lost_total";
 const LEDGER_FAILURES: &str = "pontoon_agent_ledger_failures_total";
+const RENEWAL_FAILURES: &str = "pontoon_agent_certificate_renewal_failures_total";
 
 /// Describes every metric; call it once, when the registry is installed.
 pub fn describe() {
@@ -46,6 +47,14 @@ pub fn describe() {
         LEDGER_FAILURES,
         "Writes of the node's own ledger that failed."
     );
+    describe_counter!(
+        RENEWAL_FAILURES,
+        "Times the node's certificate was due and could not be renewed."
+    );
+}
+
+pub(crate) fn renewal_failed() {
+    counter!(RENEWAL_FAILURES).increment(1);
 }
 
 pub(crate) fn pods(count: usize) {

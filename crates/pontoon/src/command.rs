@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::config::{self, Config};
-use crate::{dev, server};
+use crate::{agent, dev, server};
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _, Subcommand as _};
 use pontoon_cli::{Console, Globals, Surroundings, Verb};
 use std::path::PathBuf;
@@ -29,6 +29,12 @@ pub(crate) fn command() -> Command {
                 .args(config::dev_arguments()),
         )
         .subcommand(settings(Command::new("server").about("Run a server: the replicated store, the API, controllers and the scheduler")))
+        .subcommand(
+            Command::new("agent")
+                .about("Run a node of a cluster whose servers are elsewhere")
+                .args(config::agent_arguments())
+                .args(agent::arguments()),
+        )
         .subcommand(Command::new("config").about("Look at settings").subcommand_required(true).subcommand(show));
     Globals::augment_args(Verb::augment_subcommands(command))
 }
@@ -37,13 +43,16 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run() -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
-        Some(("dev", given)) => with_config(given, |config| {
+        Some(("dev", given)) => with_config(given, "dev", |config| {
             dev::run(config, given.get_flag("keep-pods"))
         }),
-        Some(("server", given)) => with_config(given, server::run),
+        Some(("server", given)) => with_config(given, "dev", server::run),
+        Some(("agent", given)) => with_config(given, "agent", |config| {
+            agent::run(&config, &agent::Options::read(given)?)
+        }),
         Some(("config", given)) => {
             let given = given.subcommand_matches("show").unwrap_or(given);
-            with_config(given, |config| {
+            with_config(given, "dev", |config| {
                 print!("{}", config.show());
                 Ok(())
             })
@@ -56,8 +65,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Where dev keeps everything unless told otherwise: the XDG base directory specification's data home.
-fn default_data_dir() -> PathBuf {
+/// Where a command keeps everything unless told otherwise: the XDG base directory specification's data home.
+fn default_data_dir(command: &str) -> PathBuf {
     let home = variable("XDG_DATA_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());
@@ -65,11 +74,16 @@ fn default_data_dir() -> PathBuf {
         home.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/share")));
     home.unwrap_or_else(|| "/var/lib".into())
         .join("pontoon")
-        .join("dev")
+        .join(command)
 }
 
-fn with_config(matches: &ArgMatches, run: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
-    let config = match Config::read(matches, variable, &default_data_dir()) {
+/// Runs a command with its settings. `place` is where it keeps things by default: dev's, or the agent's.
+fn with_config(
+    matches: &ArgMatches,
+    place: &str,
+    run: impl FnOnce(Config) -> anyhow::Result<()>,
+) -> ExitCode {
+    let config = match Config::read(matches, variable, &default_data_dir(place)) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("error: {error}");

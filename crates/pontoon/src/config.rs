@@ -240,6 +240,24 @@ pub fn arguments() -> Vec<Arg> {
     SETTINGS.iter().map(setting).chain([file]).collect()
 }
 
+/// Settings that an agent has too; the cluster says the rest.
+const AGENT_SETTINGS: [&str; 5] = [
+    "data-dir",
+    "node-name",
+    "log-format",
+    "log-filter",
+    "otlp-endpoint",
+];
+
+/// The flags of an agent's settings.
+pub fn agent_arguments() -> Vec<Arg> {
+    let ours = |argument: &Arg| {
+        let name = argument.get_id().as_str();
+        AGENT_SETTINGS.contains(&name) || name == "config"
+    };
+    arguments().into_iter().filter(ours).collect()
+}
+
 impl Config {
     /// Reads the settings of a command from its flags, `environment` and the file they name.
     ///
@@ -250,8 +268,9 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
         default_data_dir: &Path,
     ) -> Result<Self, ConfigError> {
-        let file = matches
-            .get_one::<String>("config")
+        // A command has not the flags of every setting.
+        let flag = |name: &str| matches.try_get_one::<String>(name).ok().flatten();
+        let file = flag("config")
             .cloned()
             .or_else(|| environment("PONTOON_CONFIG"));
         let (path, from_file) = match file {
@@ -259,7 +278,6 @@ impl Config {
             None => (PathBuf::new(), Map::new()),
         };
         let mut values = BTreeMap::new();
-        let flag = |name: &str| matches.try_get_one::<String>(name).ok().flatten();
         for setting in SETTINGS {
             let found = if let Some(value) = flag(setting.name) {
                 (value.clone(), Source::Flag)

@@ -7,11 +7,10 @@
 use crate::config::Config;
 use crate::node::{Ground, Network, Node, Place, USER_AGENT};
 use crate::wiring::{ControlPlane, Process, Reached};
-use crate::{HOLD, myself, place, shutdown, wiring};
+use crate::{HOLD, lock, myself, place, shutdown, wiring};
 use anyhow::{Context as _, anyhow};
 use pontoon_client::transport::{self, Transport};
 use pontoon_network::rootless::{self, EnterError};
-use std::fs::{File, TryLockError};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use std::time::Instant;
 pub(crate) fn run(config: Config, keep_pods: bool) -> anyhow::Result<()> {
     let began = Instant::now();
     let data_dir = wiring::make_data_dir(&config)?;
-    let lock = lock(&data_dir)?;
+    let lock = lock::take(&data_dir, "dev.lock")?;
     let listener = wiring::bind(config.listen, "--listen")?;
     let holder_dir = data_dir.join("holder");
     let place = enter(&holder_dir)?;
@@ -39,22 +38,6 @@ pub(crate) fn run(config: Config, keep_pods: bool) -> anyhow::Result<()> {
     }
     drop(lock);
     ended
-}
-
-/// Takes the data directory: two clusters on one would fight for its pods and network.
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    let path = data_dir.join("dev.lock");
-    let file = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(anyhow!(
-            "data directory {} is in use by another pontoon: end that one, or choose another with --data-dir",
-            data_dir.display()
-        )),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
-        }
-    }
 }
 
 /// Finds the place for the node. Must run before any thread exists.

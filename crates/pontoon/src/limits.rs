@@ -5,6 +5,13 @@ use std::time::Duration;
 /// How long pods may take to end when dev ends: Kubernetes' default grace period of 30 s, and some.
 pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(35);
 
+/// How long a node waits for a cluster that cannot be asked before it gives up joining it: a server that was started with it
+/// is up by then, and a wrong address is told soon enough.
+pub(crate) const ENROL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Hollow nodes that join and start at once: each is a TLS handshake and a write or two.
+pub(crate) const HOLLOW_STARTING: usize = 32;
+
 /// How often certificates are looked at for renewal.
 pub(crate) const ROTATION_PERIOD: Duration = Duration::from_secs(3_600);
 

@@ -3,12 +3,14 @@
 //! Invariants: hidden subcommands (a container's shim, the holder of a rootless node's namespaces) run before anything
 //! else and before any thread; services are joined in [`wiring`] and nowhere else.
 
+mod agent;
 mod certificates;
 mod command;
 mod config;
 mod dev;
 mod joining;
 mod limits;
+mod lock;
 mod node;
 mod place;
 mod server;

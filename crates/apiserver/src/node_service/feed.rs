@@ -1,7 +1,8 @@
-//! What goes down a session: first everything that concerns the node, then each change of it.
+//! What goes down a session: first where the servers are and everything that concerns the node, then each change of it.
 
 use super::{down, references};
 use bytes::Bytes;
+use pontoon_state::records::{MEMBERS, Wish, members};
 use pontoon_state::{Change, ChangeSet, Key, Object, View};
 use pontoon_wire::node::v1 as wire;
 use serde_json::Value;
@@ -32,7 +33,7 @@ impl NodeFeed {
 
     /// Everything that exists: pods of the node, every service, and the mark that this was all.
     pub(super) fn present(&mut self, view: &View) -> Vec<wire::Down> {
-        let mut messages = Vec::new();
+        let mut messages = Vec::from_iter(servers(view));
         for service in view.list("services", None) {
             messages.push(service_update(
                 view,
@@ -63,6 +64,7 @@ impl NodeFeed {
                     PodChange::Unassign => messages.extend(self.unassign(change)),
                     PodChange::Nothing => {}
                 },
+                MEMBERS => messages.extend(servers(view)),
                 "services" => {
                     services.insert((key.namespace.clone(), key.name.clone()));
                 }
@@ -149,6 +151,17 @@ impl NodeFeed {
             }
         }
     }
+}
+
+/// Where every server is reached; nothing in a cluster that keeps no members.
+fn servers(view: &View) -> Option<wire::Down> {
+    let present = members(view).into_iter().map(|(_, member)| member);
+    let present = present.filter(|member| member.wish != Wish::Removed);
+    let urls: Vec<String> = present
+        .filter(|member| !member.api_address.is_empty())
+        .map(|member| format!("https://{}", member.api_address))
+        .collect();
+    (!urls.is_empty()).then(|| down(Message::Servers(wire::Servers { urls })))
 }
 
 enum PodChange {
