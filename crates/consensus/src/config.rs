@@ -1,6 +1,7 @@
 //! How a replica is set up.
 
 use crate::tls::TlsParts;
+use pontoon_state::seeded::{self, Bug};
 use pontoon_world::World;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -73,6 +74,9 @@ impl Config {
             election_timeout_min: milliseconds(tuning.election_min),
             election_timeout_max: milliseconds(tuning.election_max),
             enable_pre_vote: Some(true),
+            // As in the paper: who led starts as a follower. Restored as the leader of its old term it would not know what
+            // it had committed in it, and read-index would name too early an index: a stale read.
+            enable_leader_restore: Some(seeded::makes(Bug::LeaderRestored)),
             // A leader that lost its majority falls silent, so that those who still hear it may elect another
             // (openraft issue 2080). At least the lease and the longest election timeout.
             quorum_loss_probe_interval: Some(2 * lease),

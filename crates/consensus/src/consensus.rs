@@ -22,6 +22,7 @@ use pontoon_api::{Revision, Term};
 use pontoon_identity::Member;
 use pontoon_state::apply::History;
 use pontoon_state::replica::{MemberStatus, Trouble};
+use pontoon_state::seeded::{self, Bug};
 use pontoon_state::{
     Command, Feed, KvError, Leadership, Outcome, ProposeError, ReadError, Replica, View, Watch,
     WatchEnd,
@@ -324,7 +325,7 @@ async fn observe(
             Leadership {
                 term: Term(term),
                 leader: server.current_leader,
-                ready: leads && term_applied == term,
+                ready: leads && (term_applied == term || seeded::makes(Bug::ReadyEarly)),
             }
         };
         if leadership.send_if_modified(|before| std::mem::replace(before, known) != known) {

@@ -6,6 +6,7 @@ use crate::limits::APPEND_BYTES;
 use crate::types::{LogEntry, LogId, TypeConfig, Vote};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use pontoon_state::seeded::{self, Bug};
 use pontoon_storage::Record;
 use std::fmt::Debug;
 use std::io;
@@ -66,7 +67,16 @@ impl RaftLogReader<TypeConfig> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<LogEntry>, io::Error> {
-        entries(self.log.read(start..end, APPEND_BYTES)?)
+        let found = self.log.read(start..end, APPEND_BYTES)?;
+        // Purged since the leader chose the range. What is left must not be sent as if it followed; with nothing sent the
+        // follower answers where it is, and the leader then sends a snapshot.
+        let gap = found
+            .first()
+            .is_some_and(|record| record.position.index != start);
+        if gap && !seeded::makes(Bug::GapInAppend) {
+            return Ok(Vec::new());
+        }
+        entries(found)
     }
 }
 
@@ -85,6 +95,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        if seeded::makes(Bug::VoteNotSaved) {
+            return Ok(());
+        }
         Ok(self.log.save_vote(&durable::encode_vote(*vote))?)
     }
 
@@ -116,6 +129,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             .into_iter()
             .map(|entry| durable::encode_entry(&entry))
             .collect();
+        if seeded::makes(Bug::AckBeforeSync) {
+            self.log.append(records, Box::new(|_| {}))?;
+            callback.io_completed(Ok(()));
+            return Ok(());
+        }
         let flushed = move |result: Result<(), pontoon_storage::StorageError>| {
             callback.io_completed(result.map_err(io::Error::from));
         };

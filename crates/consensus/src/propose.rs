@@ -15,6 +15,7 @@ use bytes::Bytes;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
 use pontoon_state::limits::TRANSACTION_BYTES;
+use pontoon_state::seeded::{self, Bug};
 use pontoon_state::{Command, Outcome, ProposeError};
 use prost::Message as _;
 use std::time::Duration;
@@ -118,6 +119,11 @@ impl Consensus {
             if let Attempt::Unknown(reason, term) = attempt {
                 attempt = self.settle(&mut waiter, reason, term, deadline).await;
             }
+            if let Attempt::Unknown(reason, _) = &attempt
+                && seeded::makes(Bug::RetryUnknown)
+            {
+                attempt = Attempt::Again(reason.clone());
+            }
             let reason = match attempt {
                 Attempt::Done(outcome) => return Ok(outcome),
                 Attempt::Unknown(reason, _) => return Err(ProposeError::Indeterminate(reason)),
@@ -146,6 +152,14 @@ impl Consensus {
         }
         if let Err(full) = self.space.check(leader) {
             return Attempt::Again(full.to_string());
+        }
+        if seeded::makes(Bug::AckBeforeCommit) {
+            let (raft, proposal) = (self.raft.clone(), proposal.clone());
+            tokio::spawn(async move { lead(&raft, proposal, term).await.is_ok() });
+            return Attempt::Done(Outcome::Committed {
+                revision: self.feed.view().revision().next(),
+                objects: Vec::new(),
+            });
         }
         tokio::select! {
             led = lead(&self.raft, proposal.clone(), term) => match led {
@@ -214,7 +228,9 @@ impl Consensus {
         let outlived = self.progress.borrow().term > term;
         match waiter.outcome.try_recv() {
             Ok(outcome) => Attempt::Done(outcome),
-            Err(_) if outlived && !waiter.is_obscured() => Attempt::Again(reason),
+            Err(_) if outlived && (!waiter.is_obscured() || seeded::makes(Bug::RetryObscured)) => {
+                Attempt::Again(reason)
+            }
             Err(_) => Attempt::Unknown(reason, term),
         }
     }

@@ -10,7 +10,9 @@ use crate::metrics;
 use crate::propose::AskError;
 use crate::types::Raft;
 use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver as _;
 use parking_lot::Mutex;
+use pontoon_state::seeded::{self, Bug};
 use pontoon_state::{ReadError, View};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +20,10 @@ use tokio::time::Instant;
 
 /// The index that a read at the leader must have seen; an error says why there is none.
 pub(crate) async fn index(raft: &Raft) -> Result<u64, String> {
+    if seeded::makes(Bug::UnconfirmedRead) {
+        let applied = raft.metrics().borrow_watched().last_applied;
+        return Ok(applied.map_or(0, |at| at.index));
+    }
     match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
         Ok(linearizer) => Ok(linearizer.read_log_id().index()),
         Err(error) => Err(error.to_string()),
@@ -35,7 +41,8 @@ pub(crate) struct Gate {
 
 impl Gate {
     async fn pass<E>(&self, confirm: impl AsyncFnOnce() -> Result<u64, E>) -> Result<u64, E> {
-        let wanted = self.begun.load(Ordering::Acquire) + 1;
+        let mistake = u64::from(seeded::makes(Bug::SharedConfirmation));
+        let wanted = self.begun.load(Ordering::Acquire) + 1 - mistake;
         let turn = self.round.lock().await;
         let (number, index) = *self.confirmed.lock();
         if number >= wanted {
@@ -78,6 +85,7 @@ impl Consensus {
 
     async fn read_index(&self, deadline: Instant) -> Result<u64, String> {
         match self.leadership_now().leader {
+            _ if seeded::makes(Bug::FollowerRead) => Ok(0),
             None => Err("no leader is known".into()),
             Some(leader) if leader == self.node() => index(&self.raft).await,
             Some(leader) => match self.ask(leader, Request::ReadIndex(true), deadline).await {

@@ -13,6 +13,7 @@ use crate::command::Command;
 use crate::digest::Digest;
 use crate::kv::{Batch, Family, Kv, KvError};
 use crate::outcome::Outcome;
+use crate::seeded::{self, Bug};
 use crate::view::View;
 use bytes::Bytes;
 use pontoon_api::{Revision, Term};
@@ -137,6 +138,9 @@ impl<K: Kv> Machine<K> {
                 }
                 Some(Command::Compact(revision)) => Some(stage.compact(*revision)?),
             });
+        }
+        if seeded::makes(Bug::MarkerOutsideBatch) {
+            stage.flush()?;
         }
         stage
             .batch

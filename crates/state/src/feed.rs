@@ -6,6 +6,7 @@
 use crate::apply::{History, PastError};
 use crate::change::ChangeSet;
 use crate::limits::{FEED_BYTES, FEED_REVISIONS, WATCH_BATCH};
+use crate::seeded::{self, Bug};
 use crate::view::View;
 use event_listener::{Event, Listener as _};
 use pontoon_api::Revision;
@@ -84,6 +85,12 @@ impl Feed {
         let mut ring = self.ring();
         ring.view = view;
         for set in changes {
+            if seeded::makes(Bug::DroppedEvent) && set.revision.0 % 37 == 0 {
+                continue;
+            }
+            if seeded::makes(Bug::RepeatedEvent) && set.revision.0 % 37 == 0 {
+                ring.sets.push_back(set.clone());
+            }
             ring.bytes += set.weight();
             ring.sets.push_back(set);
         }
@@ -101,9 +108,11 @@ impl Feed {
     /// Starts over at `view`, after a snapshot replaced the store: what memory kept is forgotten.
     pub fn reset(&self, view: Arc<View>) {
         let mut ring = self.ring();
-        ring.sets.clear();
-        ring.bytes = 0;
-        ring.start = view.revision();
+        if !seeded::makes(Bug::FeedNotReset) {
+            ring.sets.clear();
+            ring.bytes = 0;
+            ring.start = view.revision();
+        }
         ring.view = view;
         drop(ring);
         self.published.notify(usize::MAX);

@@ -27,6 +27,7 @@ pub mod object;
 pub mod outcome;
 pub mod records;
 pub mod replica;
+pub mod seeded;
 pub mod solo;
 pub mod view;
 
