@@ -8,7 +8,7 @@ VENV := $(TARGET)/venv
 
 .PHONY: help
 help: ## What there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: packages build ## A cluster on this machine runs a guestbook: apply, reach, scale, roll out, roll back
@@ -42,6 +42,14 @@ bench: packages ## Measures; docs/benchmarks.md says what and how. BENCH="writes
 	$(CARGO) build --release $(MEASURED) --bin pontoon --bench throughput --bench queries --bench cluster
 	$(CARGO) bench $(MEASURED) --bench throughput --bench queries
 	$(CARGO) bench $(MEASURED) --bench cluster -- $(BENCH)
+
+.PHONY: sim
+sim: packages ## Simulated clusters under faults: SEEDS=10000 of them, each a run of its own
+	$(CARGO) run --profile sim -p pontoon-sim -- --seeds $(or $(SEEDS),1000) --keep-going $(SIM)
+
+.PHONY: seeded-bugs
+seeded-bugs: packages ## Builds known mistakes in, one after the other: the simulation must catch each
+	$(CARGO) test --profile sim -p pontoon-sim --features seeded-bugs --test seeded_bugs
 
 .PHONY: build
 build: packages
