@@ -5,6 +5,7 @@
 //! entry of a later term is applied. If neither is seen in time, the outcome is indeterminate.
 
 use crate::consensus::Consensus;
+use crate::durable::At;
 use crate::limits::{PROPOSE_DEADLINE, RETRY_PAUSE};
 use crate::messages::{Answer, Forward, Forwarded, Propose, Request};
 use crate::metrics;
@@ -65,6 +66,8 @@ enum Attempt {
     Again(String),
     /// Perhaps done, under the leadership of this term: only the log can tell.
     Unknown(String, u64),
+    /// Decided, and the log will not tell here how.
+    Hidden(String),
 }
 
 impl Consensus {
@@ -126,7 +129,9 @@ impl Consensus {
             }
             let reason = match attempt {
                 Attempt::Done(outcome) => return Ok(outcome),
-                Attempt::Unknown(reason, _) => return Err(ProposeError::Indeterminate(reason)),
+                Attempt::Unknown(reason, _) | Attempt::Hidden(reason) => {
+                    return Err(ProposeError::Indeterminate(reason));
+                }
                 Attempt::Again(reason) => reason,
             };
             if Instant::now() >= deadline || self.is_closing() {
@@ -200,11 +205,24 @@ impl Consensus {
                 Ok(Answer::Unknown(reason)) => Attempt::Unknown(reason, term),
                 Ok(Answer::Committed(at)) => {
                     record(at.term, at.index);
-                    Attempt::Unknown("it is committed, and was not applied here in time".into(), term)
+                    self.committed(at, waiter, deadline).await
                 }
                 Ok(_) => Attempt::Unknown("the leader answered another question".into(), term),
             },
             () = self.outlived(term, deadline) => Attempt::Unknown("the leader did not answer".into(), term),
+        }
+    }
+
+    /// The proposal is entry `at`, which is committed: its outcome is told when it is applied here, unless a snapshot
+    /// brings it.
+    async fn committed(&self, at: At, waiter: &mut Waiter, deadline: Instant) -> Attempt {
+        let mut progress = self.progress.clone();
+        let applied = progress.wait_for(|progress| progress.index >= at.index);
+        // Either way the outcome is there or does not come any more in time.
+        let _ = tokio::time::timeout_at(deadline, applied).await;
+        match waiter.outcome.try_recv() {
+            Ok(outcome) => Attempt::Done(outcome),
+            Err(_) => Attempt::Hidden("it is committed, and its outcome was not seen here".into()),
         }
     }
 
