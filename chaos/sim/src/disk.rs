@@ -8,8 +8,10 @@ use crate::chance::Chance;
 use parking_lot::Mutex;
 use pontoon_consensus::Disk;
 use pontoon_consensus::disk::Room;
-use pontoon_storage::{Position, StorageError};
-use std::sync::Arc;
+use pontoon_storage::disk::{MemoryDisk, Operation, Verdict};
+use pontoon_storage::{OpenError, Position, StorageError, disk};
+use std::io;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub use log::Appended;
@@ -23,22 +25,30 @@ pub struct SimDisk {
 #[derive(Debug)]
 struct Shared {
     chance: Chance,
-    health: Mutex<Health>,
+    health: Arc<Mutex<Health>>,
+    /// The log's files.
+    files: Mutex<MemoryDisk>,
+    segment_bytes: u64,
+    /// The log of the present life.
+    living: Mutex<Weak<log::SimLog>>,
     log: Mutex<log::Image>,
     state: Mutex<state::Image>,
+    broken: Mutex<Vec<String>>,
 }
 
 /// What is wrong with a disk.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Health {
-    /// The next sync of the log fails; the page cache lies from then on.
+    /// The next sync fails; the page cache lies from then on.
     pub sync_fails: bool,
-    /// Appends find no space.
+    /// Writes find no space.
     pub full: bool,
     /// So little space is left that no proposals should be taken.
     pub almost_full: bool,
     /// Each sync takes this much longer.
     pub slow: Duration,
+    /// The power fails in the midst of an operation, after so many more.
+    cut_after: Option<u64>,
 }
 
 /// How a member's end treats its disk.
@@ -46,43 +56,102 @@ pub struct Health {
 pub enum Loss {
     /// The process ended: what it wrote is in the page cache.
     Nothing,
-    /// The power failed: what was not synced is lost from some point on, and an append may be there in part.
+    /// The power failed: of what was not synced any sectors may be there.
     Unsynced,
+}
+
+impl Shared {
+    fn broken(&self, what: String) {
+        self.broken.lock().push(what);
+    }
+}
+
+impl Health {
+    /// What becomes of an operation.
+    fn judge(&mut self, operation: Operation) -> Verdict {
+        match (&mut self.cut_after, operation) {
+            (_, Operation::Read(_)) => return Verdict::Do,
+            (Some(0), _) => return Verdict::Cut,
+            (Some(more), _) => *more -= 1,
+            (None, _) => {}
+        }
+        match operation {
+            Operation::Sync if std::mem::take(&mut self.sync_fails) => {
+                Verdict::Fail(io::ErrorKind::Other)
+            }
+            Operation::Write(_) | Operation::Allocate | Operation::Create if self.full => {
+                Verdict::Fail(io::ErrorKind::StorageFull)
+            }
+            _ => Verdict::Do,
+        }
+    }
 }
 
 impl SimDisk {
     /// An empty disk.
     pub fn new(chance: Chance) -> Self {
+        // Small segments, so that short runs have many.
+        let segment_bytes = *chance.pick(&[8 << 10, 32 << 10, 1 << 20]).unwrap_or(&8_192);
         Self {
             shared: Arc::new(Shared {
                 chance,
-                health: Mutex::default(),
+                health: Arc::default(),
+                files: Mutex::default(),
+                segment_bytes,
+                living: Mutex::default(),
                 log: Mutex::default(),
                 state: Mutex::default(),
+                broken: Mutex::default(),
             }),
         }
     }
 
     /// Opens it for one life of the member.
-    pub fn open(&self) -> Disk {
-        Disk {
-            log: log::SimLog::open(&self.shared),
+    ///
+    /// # Errors
+    /// The log's.
+    pub fn open(&self) -> Result<Disk, OpenError> {
+        let health = self.shared.health.clone();
+        health.lock().cut_after = None;
+        let files = self.shared.files.lock().clone();
+        files.decide(move |operation, _| health.lock().judge(operation));
+        Ok(Disk {
+            log: Arc::new(log::Handle(log::SimLog::open(&self.shared)?)),
             state: state::SimState::open(&self.shared),
             room: Arc::new(SimRoom(self.shared.clone())),
-        }
+        })
     }
 
-    /// The member's life ends.
+    /// The member's life ends. To be called before it is dropped: what it writes from here on is lost.
     pub fn crash(&self, loss: Loss) {
+        let living = std::mem::take(&mut *self.shared.living.lock());
+        if let Some(log) = living.upgrade() {
+            log.end(loss);
+        }
+        let chance = &self.shared.chance;
+        let left = match loss {
+            Loss::Nothing => disk::Loss::Nothing,
+            Loss::Unsynced if chance.percent(25) => disk::Loss::Everything,
+            Loss::Unsynced => disk::Loss::Torn(chance.number()),
+        };
+        let mut files = self.shared.files.lock();
+        let found = files.after_power_failure(left);
+        files.decide(|_, _| Verdict::Cut);
+        *files = found;
+        drop(files);
         if loss == Loss::Unsynced {
-            self.shared.log.lock().lose(&self.shared.chance);
-            self.shared.state.lock().lose(&self.shared.chance);
+            self.shared.state.lock().lose(chance);
         }
     }
 
     /// Changes what is wrong with it.
     pub fn ail(&self, change: impl FnOnce(&mut Health)) {
         change(&mut self.shared.health.lock());
+    }
+
+    /// What it found that must never be, since this was last asked.
+    pub fn take_broken(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.broken.lock())
     }
 
     /// The term of the entry at `index` as readers see it; `None` when it is not there.

@@ -148,9 +148,9 @@ impl Member {
     /// Ends its life where it stands.
     pub fn die(&mut self, net: &Net, silently: bool, loss: Loss) {
         net.die(self.id, silently);
+        self.disk.crash(loss);
         self.life = None;
         self.paused_until = None;
-        self.disk.crash(loss);
     }
 
     /// Lets it live until `until`, unless it stands still.
@@ -194,7 +194,11 @@ async fn live(
     state: Arc<Mutex<Begun>>,
 ) {
     let dialer = net.dialer(config.node);
-    let replica = match Consensus::open_on(config, disk.open(), dialer).await {
+    let opened = match disk.open() {
+        Ok(disk) => Consensus::open_on(config, disk, dialer).await,
+        Err(error) => Err(error.into()),
+    };
+    let replica = match opened {
         Ok(replica) => replica,
         Err(error) => {
             state.lock().failed = Some(format!("it does not open: {error}"));

@@ -241,7 +241,7 @@ impl Net {
                 }
             }
         }
-        connections.retain(|_, open| !(open.dropped == [true, true]));
+        connections.retain(|_, open| open.dropped != [true, true]);
     }
 }
 

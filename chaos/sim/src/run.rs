@@ -228,6 +228,10 @@ impl Run {
         self.chronicle.turn(&self.members);
         self.tell();
         let mut broken = self.history.take_broken();
+        for member in self.members.values() {
+            let found = member.disk.take_broken().into_iter();
+            broken.extend(found.map(|what| format!("disk of member {}: {what}", member.id)));
+        }
         broken.extend(crate::panics::take());
         let sight = Sight {
             members: &self.members,

@@ -1,5 +1,5 @@
-//! Terms and votes never go back, not even over a power failure; what is committed, applied and purged does not within
-//! a life.
+//! Saved votes never go back, not even over a power failure; terms, and what is committed, applied and purged, do not
+//! within a life.
 
 use super::{Invariant, Sight};
 use std::collections::BTreeMap;
@@ -52,7 +52,8 @@ impl Invariant for Monotone {
 }
 
 fn compare(member: u64, before: &Last, here: &Last, found: &mut Vec<String>) {
-    if here.term < before.term {
+    // A term that was taken up when its vote could not be saved is forgotten with the life, and told to nobody.
+    if here.life == before.life && here.term < before.term {
         found.push(format!(
             "member {member} went from term {} to {}",
             before.term, here.term
