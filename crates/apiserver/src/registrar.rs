@@ -158,3 +158,6 @@ pub fn administrators_only(identity: &Identity) -> Result<(), RegistrarError> {
         identity.user
     )))
 }
+
+#[cfg(test)]
+mod tests;

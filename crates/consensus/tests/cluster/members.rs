@@ -1,7 +1,11 @@
 //! Members of a cluster under test: each with its own disk and port.
 
+#[path = "cuts.rs"]
+pub mod cuts;
+
+use cuts::{Cuts, Cuttable};
 use pontoon_api::{Revision, Term};
-use pontoon_consensus::{Config, Consensus, TlsParts, Tuning, serve};
+use pontoon_consensus::{Config, Consensus, Disk, TlsParts, Tuning, serve};
 use pontoon_identity::{Authorities, Member, Presented, Roots};
 use pontoon_state::{
     Command, Entry, Key, Leadership, Machine, Replica as _, Transaction, encode, invariant,
@@ -55,6 +59,7 @@ pub struct Members {
     founders: Vec<u64>,
     tuning: Tuning,
     authorities: Option<(tempfile::TempDir, Authorities)>,
+    pub cuts: Arc<Cuts>,
 }
 
 impl Members {
@@ -82,6 +87,7 @@ impl Members {
             founders: ids.to_vec(),
             tuning,
             authorities,
+            cuts: Arc::default(),
         };
         let mut listeners = Vec::new();
         for id in ids {
@@ -135,7 +141,16 @@ impl Members {
             tuning: self.tuning,
             world: World::real(),
         };
-        let replica = Consensus::open(config).await.unwrap();
+        let identity = Identity {
+            cluster: config.cluster.clone(),
+            node: id,
+        };
+        let disk = Disk::open(&config.data_dir, &identity).unwrap();
+        let dialer = Arc::new(Cuttable {
+            me: id,
+            cuts: self.cuts.clone(),
+        });
+        let replica = Consensus::open_on(config, disk, dialer).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let service = replica.service();
         let server = tokio::spawn(async move {
@@ -197,15 +212,6 @@ impl Members {
     /// Starts a member again, on its disk and port.
     pub async fn start(&mut self, id: u64) {
         self.add(id).await;
-    }
-
-    /// Ends a member, and starts it again under its id with an empty disk.
-    #[allow(dead_code, reason = "not every test that shares this module needs it")]
-    pub async fn wipe(&mut self, id: u64) {
-        self.kill(id).await;
-        self.roots.remove(&id);
-        self.founders.retain(|founder| *founder != id);
-        self.start(id).await;
     }
 
     /// Ends a member without a word to the others.
