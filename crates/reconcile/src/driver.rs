@@ -175,10 +175,7 @@ impl<'a> Leading<'a> {
                 }
                 continue;
             }
-            let due = self
-                .queue
-                .next_due()
-                .map_or(self.began + FULL_PASS * 2, |due| self.began + due);
+            let due = self.due(Instant::now());
             tokio::select! {
                 sets = watch.next() => match sets {
                     Ok(sets) => self.observe(&sets),
@@ -192,6 +189,14 @@ impl<'a> Leading<'a> {
                 _ = full_pass.tick() => self.sweep(),
                 _ = compaction.tick() => self.compact(),
             }
+        }
+    }
+
+    /// When the next timer is to be looked at; without one, some time ahead.
+    fn due(&self, now: Instant) -> Instant {
+        match self.queue.next_due() {
+            Some(due) => self.began + due,
+            None => now + FULL_PASS,
         }
     }
 

@@ -331,3 +331,13 @@ async fn a_pod_that_changed_meanwhile_does_not_keep_the_others_from_their_node()
     }
     fixture.finish().await;
 }
+
+#[tokio::test]
+async fn a_leader_without_timers_sleeps_however_long_it_leads() {
+    let replica = Solo::new();
+    let reconciler = Reconciler::new(replica.clone(), Vec::new(), Arc::new(Always), World::real());
+    let events = Events::start(replica, World::real());
+    let leading = Leading::new(&reconciler, &events, Term(1));
+    let much_later = Instant::now() + FULL_PASS * 10;
+    assert!(leading.due(much_later) > much_later);
+}
