@@ -202,5 +202,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let _ = self.unmount();
+        // A file that was closed a moment ago may still keep it busy: then it goes as soon as it can.
+        let _ = nix::mount::umount2(&self.mount_point, nix::mount::MntFlags::MNT_DETACH);
     }
 }
