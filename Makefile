@@ -51,6 +51,11 @@ sim: packages ## Simulated clusters under faults: SEEDS=10000 of them, each a ru
 seeded-bugs: packages ## Builds known mistakes in, one after the other: the simulation must catch each
 	$(CARGO) test --profile sim -p pontoon-sim --features seeded-bugs --test seeded_bugs
 
+.PHONY: chaos
+chaos: packages ## Breaks three real servers for ten minutes with root, and judges what clients saw: CHAOS="--seed 1"
+	$(CARGO) build -p pontoon -p pontoon-campaign
+	$(TARGET)/debug/chaos --servers 3 --seconds 600 --out $(TARGET)/chaos $(CHAOS)
+
 .PHONY: build
 build: packages
 	$(CARGO) build -p pontoon
