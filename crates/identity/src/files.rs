@@ -94,12 +94,16 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Makes a directory, and those above it, that only its owner may enter.
+/// Makes a directory, and those above it, that only its owner may enter. Its own name survives a power cut.
 pub fn make_directory(path: &Path) -> Result<(), FileError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
+        .and_then(|()| match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
+            _ => Ok(()),
+        })
         .map_err(|source| FileError::Write {
             path: path.to_owned(),
             source,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The first member's id.
@@ -211,7 +212,7 @@ fn write(directory: &Path, name: &str, content: &str) -> anyhow::Result<()> {
     let path = directory.join(name);
     let staged = directory.join(format!("{name}.new"));
     let write = || {
-        fs::create_dir_all(directory)?;
+        make_durably(directory)?;
         let mut file = File::create(&staged)?;
         file.write_all(content.as_bytes())?;
         file.sync_all()?;
@@ -219,6 +220,27 @@ fn write(directory: &Path, name: &str, content: &str) -> anyhow::Result<()> {
         File::open(directory)?.sync_all()
     };
     write().with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Makes a directory, and has its name and those above it survive a power cut: a server whose directory is gone founds another cluster.
+///
+/// The names are synced whether or not they are made here, as whoever made them may have been ended before. What lies on another file system
+/// or may not be read was there before Pontoon.
+fn make_durably(directory: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let directory = directory.canonicalize()?;
+    let device = directory.metadata()?.dev();
+    for above in directory.ancestors().skip(1) {
+        if above.metadata()?.dev() != device {
+            break;
+        }
+        match File::open(above) {
+            Ok(above) => above.sync_all()?,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

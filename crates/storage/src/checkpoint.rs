@@ -146,6 +146,7 @@ impl Snapshots {
         let dir = data.path("snapshots");
         let io = |error: std::io::Error| StorageError::io("listing", &dir, &error);
         fs::create_dir_all(&dir).map_err(io)?;
+        sync_dir(&data.path(""))?;
         let mut complete = Vec::new();
         for entry in fs::read_dir(&dir).map_err(io)? {
             let entry = entry.map_err(io)?;

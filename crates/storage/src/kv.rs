@@ -93,6 +93,7 @@ impl StateStore {
     pub fn open(data: &DataDir) -> Result<Arc<Self>, OpenError> {
         let dir = data.path("state");
         fs::create_dir_all(&dir).map_err(|error| StorageError::io("making", &dir, &error))?;
+        sync_dir(&data.path(""))?;
         let number = match fs::read_to_string(dir.join(LIVE)) {
             Ok(text) => text.trim().parse().map_err(|_| {
                 StorageError::Corrupt(format!(
@@ -108,6 +109,8 @@ impl StateStore {
         };
         remove_others(&dir, number)?;
         let live = Generation::open(&dir, number)?;
+        // A state whose name is lost would be made anew, empty, beside a log that begins later.
+        sync_dir(&dir)?;
         Ok(Arc::new(Self {
             dir,
             live: RwLock::new(Some(Arc::new(live))),
