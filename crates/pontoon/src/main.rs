@@ -20,6 +20,11 @@ mod wiring;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// A third of a server's time under writes went into the C library's allocator, which many threads share badly
+/// (docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The hidden subcommand that supervises one container.
 const SHIM: &str = "__shim";
 /// The hidden subcommand that keeps a rootless node's namespaces.
