@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Requests served at once, watches and streams aside: Kubernetes' 400 readers and 200 writers
-/// together. Further ones get 429.
-pub const CONCURRENT_REQUESTS: usize = 600;
+/// Requests served at once, watches and streams aside: twice Kubernetes' 400 readers and 200 writers together, so that a
+/// thousand clients who write at once share syncs and are not sent away. Further ones get 429.
+pub const CONCURRENT_REQUESTS: usize = 1_200;
 
 /// Watches and streams (logs, exec, port-forward) open at once: each costs some kilobytes, and
 /// thousands of nodes and informers hold a few each.
@@ -19,6 +19,13 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Streams a client may have open on one HTTP/2 connection: Kubernetes' own
 /// `--http2-max-streams-per-connection` of 250 holds back informers of large programs.
 pub const HTTP2_STREAMS: u32 = 1_000;
+
+/// Bytes that a client may send on one stream before they are read: a body of the common size at once. Fixed: hyper's adaptive
+/// window asks for the round trip's time with nearly every small request, and each of those is a frame and a system call on both sides.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// The same of a whole connection.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Streams a client may reset before they are accepted (CVE-2023-44487, rapid reset): h2's own default.
 pub const HTTP2_PENDING_RESETS: usize = 20;

@@ -6,7 +6,8 @@ use crate::authenticate::Identity;
 use crate::error::VerbError;
 use crate::limits::{
     CONNECTIONS, DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_BYTES, HEADER_TIMEOUT,
-    HTTP2_LOCAL_RESETS, HTTP2_PENDING_RESETS, HTTP2_STREAMS, KEEP_ALIVE, KEEP_ALIVE_TIMEOUT,
+    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_LOCAL_RESETS, HTTP2_PENDING_RESETS,
+    HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS, KEEP_ALIVE, KEEP_ALIVE_TIMEOUT,
 };
 use crate::metrics::{Open, refused};
 use crate::server::ApiServer;
@@ -183,7 +184,8 @@ fn builder() -> Builder<TokioExecutor> {
         .max_header_list_size(HEADER_BYTES)
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .adaptive_window(true);
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES);
     builder
 }
 
