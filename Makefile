@@ -38,7 +38,8 @@ fix: packages ## Formats, and applies what clippy can mend
 MEASURED := -p pontoon -p pontoon-dns -p pontoon-scheduler -p pontoon-tests
 
 .PHONY: bench
-bench: packages ## Measures; docs/benchmarks.md says what and how. BENCH="writes --quick" for a part of it
+bench: ## Measures; docs/benchmarks.md says what and how. BENCH="writes --quick" for a part of it
+	@deploy/packages.sh --bench
 	$(CARGO) build --release $(MEASURED) --bin pontoon --bench throughput --bench queries --bench cluster
 	$(CARGO) bench $(MEASURED) --bench throughput --bench queries
 	$(CARGO) bench $(MEASURED) --bench cluster -- $(BENCH)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building, testing and the demo need, if any is missing.
+# Installs the Debian packages that building, testing and the demo need, if any is missing; with --bench also what is measured beside.
 set -euo pipefail
 
 packages=(
@@ -10,6 +10,7 @@ packages=(
   redis-server                      # the guestbook's database
   faketime                          # wrong clocks for servers under test
 )
+[ "${1:-}" != --bench ] || packages+=(etcd-server) # runs beside Pontoon
 # A build that brings its own libclang needs no other.
 [ -z "${BINDGEN_EXTRA_CLANG_ARGS:-}" ] || packages=("${packages[@]/libclang-dev/libclang1-14}")
 

@@ -2,6 +2,7 @@
 
 pub mod bind;
 pub mod disk;
+pub mod etcd;
 pub mod footprint;
 pub mod pods;
 pub mod reads;
@@ -17,6 +18,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub enum Figures {
     Disk,
+    Etcd,
     Start,
     Writes,
     Reads,
@@ -30,6 +32,7 @@ pub enum Figures {
 /// that what follows can be judged by it.
 pub const ALL: &[(&str, Figures)] = &[
     ("disk", Figures::Disk),
+    ("etcd", Figures::Etcd),
     ("start", Figures::Start),
     ("footprint", Figures::Footprint),
     ("writes", Figures::Writes),

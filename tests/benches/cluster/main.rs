@@ -8,6 +8,7 @@
 //! runs in a network namespace of its own.
 #![allow(missing_docs)]
 
+mod etcd;
 mod figures;
 mod isolation;
 mod load;
@@ -73,6 +74,7 @@ fn run(
 ) -> Result<()> {
     match figures {
         Figures::Disk => figures::disk::measure(effort, report),
+        Figures::Etcd => runtime.block_on(figures::etcd::measure(effort, report)),
         Figures::Start => runtime.block_on(figures::start::measure(effort, report)),
         Figures::Writes => runtime.block_on(figures::writes::measure(effort, report)),
         Figures::Reads => runtime.block_on(figures::reads::measure(effort, report)),

@@ -9,6 +9,7 @@ pub enum Unit {
     Milliseconds,
     PerSecond,
     Megabytes,
+    Bytes,
     /// Percent of one core.
     Percent,
 }
@@ -19,6 +20,7 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::PerSecond => "/s",
             Self::Megabytes => "MB",
+            Self::Bytes => "B",
             Self::Percent => "% of a core",
         }
     }
@@ -42,7 +44,7 @@ pub struct Figure {
     /// What the 99th percentile is to reach.
     pub aim_p99: Option<f64>,
     /// The reference beside it, in the same unit.
-    pub peer: Option<&'static str>,
+    pub peer: Option<String>,
 }
 
 impl Figure {
@@ -69,8 +71,8 @@ impl Figure {
         self
     }
 
-    pub const fn peer(mut self, peer: &'static str) -> Self {
-        self.peer = Some(peer);
+    pub fn peer(mut self, peer: impl Into<String>) -> Self {
+        self.peer = Some(peer.into());
         self
     }
 
@@ -120,7 +122,7 @@ impl Figure {
 }
 
 /// Three digits that count.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -147,7 +149,7 @@ impl Report {
         self.rows.push(format!(
             "| {} | {median} | {spread} | {aim} | {} |",
             figure.name,
-            figure.peer.unwrap_or("-")
+            figure.peer.as_deref().unwrap_or("-")
         ));
     }
 
@@ -160,7 +162,7 @@ impl Report {
 
     /// As docs/benchmarks.md shows it.
     pub fn table(&self) -> String {
-        let head = "| what | median | min / median / max | aim | Kubernetes 1.36.2* |\n|---|---|---|---|---|\n";
+        let head = "| what | median | min / median / max | aim | peer: Kubernetes 1.36.2*, or etcd in this run |\n|---|---|---|---|---|\n";
         format!("{head}{}\n", self.rows.join("\n"))
     }
 }
