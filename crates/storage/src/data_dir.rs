@@ -40,7 +40,20 @@ struct Format {
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// The lock of a directory. Given back in so many words: a child that another thread is just forking shares the open file
+/// until it becomes its program, and closing ours would leave the lock with it for that long.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the data directory's lock could not be given back");
+        }
+    }
 }
 
 impl DataDir {
@@ -106,7 +119,7 @@ fn unknown(root: &Path, detail: &str) -> OpenError {
     }
 }
 
-fn lock(root: &Path) -> Result<File, OpenError> {
+fn lock(root: &Path) -> Result<Lock, OpenError> {
     let path = root.join("LOCK");
     let io = |error: std::io::Error| StorageError::io("locking", &path, &error);
     let mut file = OpenOptions::new()
@@ -132,9 +145,10 @@ fn lock(root: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(error)) => return Err(io(error).into()),
     }
-    file.set_len(0).map_err(io)?;
-    writeln!(file, "{}", std::process::id()).map_err(io)?;
-    Ok(file)
+    let mut lock = Lock(file);
+    lock.0.set_len(0).map_err(io)?;
+    writeln!(lock.0, "{}", std::process::id()).map_err(io)?;
+    Ok(lock)
 }
 
 fn read_format(root: &Path) -> Result<Option<Format>, OpenError> {
@@ -219,6 +233,17 @@ mod tests {
         );
         drop(held);
         DataDir::open(root.path(), &identity(1)).unwrap();
+    }
+
+    #[test]
+    fn a_closed_directory_is_free_though_a_child_that_is_being_forked_still_has_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        let held = DataDir::open(root.path(), &identity(1)).unwrap();
+        // What a fork does to every open file.
+        let inherited = held._lock.0.try_clone().unwrap();
+        drop(held);
+        DataDir::open(root.path(), &identity(1)).unwrap();
+        drop(inherited);
     }
 
     #[test]
