@@ -69,7 +69,6 @@ pub struct Consensus {
     fatal: watch::Receiver<Option<String>>,
     closing: watch::Sender<bool>,
     observer: JoinHandle<()>,
-    comparing: JoinHandle<()>,
     keepers: parking_lot::Mutex<JoinSet<()>>,
     // Behind everything that uses the directory: it holds the lock.
     pub(crate) space: Arc<Space>,
@@ -151,8 +150,7 @@ impl Consensus {
             leads,
             failed.clone(),
         ));
-        let consensus = Arc::new_cyclic(|this| Self {
-            comparing: tokio::spawn(agreement::compare(this.clone(), config.tuning.compare)),
+        let consensus = Arc::new(Self {
             raft,
             feed,
             peers,
@@ -175,6 +173,7 @@ impl Consensus {
         let weak = || Arc::downgrade(&consensus);
         keepers.spawn(membership::drive(weak(), consensus.leadership.clone()));
         keepers.spawn(membership::observe(weak(), failed));
+        keepers.spawn(agreement::compare(weak(), config.tuning.compare));
         drop(keepers);
         Ok(consensus)
     }
@@ -241,7 +240,6 @@ impl Consensus {
     pub async fn shutdown(&self) {
         self.closing.send_replace(true);
         self.observer.abort();
-        self.comparing.abort();
         // They hold the replica while they work, and with it the directory.
         let mut keepers = std::mem::take(&mut *self.keepers.lock());
         keepers.shutdown().await;
