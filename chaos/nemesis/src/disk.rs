@@ -8,6 +8,7 @@
 mod journal;
 mod passthrough;
 
+use crate::limits::{IDLE_LIMIT, IDLE_POLL};
 use anyhow::{Context as _, Result};
 use fuser::{BackgroundSession, Config, MountOption};
 use passthrough::Passthrough;
@@ -16,7 +17,7 @@ use rand::rngs::StdRng;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use journal::Cut;
 
@@ -192,9 +193,25 @@ impl Disk {
     }
 
     fn unmount(&mut self) -> Result<()> {
+        self.wait_until_idle();
         match self.session.take() {
             Some(session) => session.umount_and_join().context("unmount the disk"),
             None => Ok(()),
+        }
+    }
+}
+
+impl Disk {
+    /// Waits until nobody has a file of it open: one that was closed a moment ago may still be with a child that another
+    /// thread is just forking. umount(2) tells busy mounts from idle ones when asked to let them expire, and leaves both.
+    fn wait_until_idle(&self) {
+        let idle = || {
+            nix::mount::umount2(&self.mount_point, nix::mount::MntFlags::MNT_EXPIRE)
+                != Err(nix::errno::Errno::EBUSY)
+        };
+        let until = Instant::now() + IDLE_LIMIT;
+        while self.session.is_some() && !idle() && Instant::now() < until {
+            std::thread::sleep(IDLE_POLL);
         }
     }
 }

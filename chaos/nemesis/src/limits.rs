@@ -13,3 +13,9 @@ pub const SECTOR_BYTES: u64 = 512;
 
 /// How long a killed process may take to be gone.
 pub const END_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a disk may stay busy behind the last close of its files before it is unmounted all the same, and fails.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two looks at whether it still is.
+pub const IDLE_POLL: Duration = Duration::from_millis(5);

@@ -39,6 +39,18 @@ async fn voters(members: &Members, at: u64, ids: &[u64]) {
     );
 }
 
+/// Waits until these members of three have the end of the change of membership: in its middle a majority of the former voters is asked
+/// for as well, and of two that takes both.
+async fn settled(members: &Members, ids: &[u64]) {
+    let end = vec![std::collections::BTreeSet::from([1, 2, 3])];
+    let fits = async {
+        while !ids.iter().all(|id| members.at(*id).inspect().voters == end) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, fits).await.unwrap();
+}
+
 /// Why a member ends.
 async fn end_of(members: &Members, id: u64) -> String {
     tokio::time::timeout(LIMIT, members.at(id).fatal())
@@ -53,17 +65,18 @@ async fn write(members: &Members, at: u64, name: &str) {
             if let Ok(done) = members.at(at).propose(put(name, "v")).await {
                 return done;
             }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let done = tokio::time::timeout(LIMIT, asking).await.unwrap();
     done.committed().unwrap();
 }
 
-/// Has leadership handed to whoever is furthest, as soon as somebody is far enough.
-async fn hand_over(members: &Members, at: u64) -> u64 {
+/// Has leadership handed to `to`, or to whoever is furthest, as soon as that one is far enough.
+async fn hand_over(members: &Members, at: u64, to: Option<u64>) -> u64 {
     let asking = async {
         loop {
-            if let Ok(chosen) = members.at(at).transfer(None).await {
+            if let Ok(chosen) = members.at(at).transfer(to).await {
                 return chosen;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -82,6 +95,7 @@ async fn a_cluster_of_one_becomes_three_by_records_alone() {
         wish(&members, 1, id, Wish::Voter).await;
     }
     voters(&members, 1, &[1, 2, 3]).await;
+    settled(&members, &[2, 3]).await;
     members.kill(1).await;
     write(&members, 2, "after").await;
     members.agree().await;
@@ -138,12 +152,9 @@ async fn leadership_goes_to_who_is_named_and_only_to_who_can_lead() {
     let leader = members.leader().await;
     let other = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
     // Asked at any member; done when it is answered.
-    assert_eq!(
-        members.at(other).transfer(Some(other)).await.unwrap(),
-        other
-    );
+    assert_eq!(hand_over(&members, other, Some(other)).await, other);
     assert_eq!(members.at(other).leadership().leader, Some(other));
-    let chosen = hand_over(&members, leader).await;
+    let chosen = hand_over(&members, leader, None).await;
     assert_ne!(chosen, other);
     let unknown = members.at(1).transfer(Some(9)).await.unwrap_err();
     assert!(
